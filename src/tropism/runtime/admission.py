@@ -8,8 +8,8 @@ from tropism.core.envelope import Envelope, Stored
 from tropism.core.errors import InvalidInputError
 from tropism.core.time import to_us
 from tropism.ports.log import Partition
-from tropism.ports.state import Entry, Write
-from tropism.runtime.call import namespace_of
+from tropism.ports.state import Entry
+from tropism.runtime.call import FORGET
 from tropism.runtime.cursor import Cursor, Progress
 from tropism.runtime.dead import DeadLetter, write_of
 from tropism.runtime.handler import Expired, Handler, Tick
@@ -148,9 +148,7 @@ class Admission:
         id = f"expired/{self._service.name}/{state}/{entry.key}/{when_us}"
         envelope = Envelope(id, self._service.name, Expired.event_type, entry.key, when_us, event)
         item = Item(envelope, when_us, when_us if self._now_us is None else self._now_us(), None)
-        item.writes.append(Write(namespace_of(self._service.name, state), entry.key, None))
-        handler = self._expiring.get(state)
-        return item, () if handler is None else (Delivery(item, handler, entry.key, 0),)
+        return item, (Delivery(item, self._expiring.get(state, FORGET), entry.key, 0),)
 
     def _ticks(self, until_us: int) -> list[tuple[int, int, str, Admitted]]:
         ticks: list[tuple[int, int, str, Admitted]] = []

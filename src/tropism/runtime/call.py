@@ -5,16 +5,23 @@ from typing import Any
 
 from tropism.core.codec import Codec, record_of
 from tropism.core.envelope import Record, derived_id
-from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
 from tropism.core.time import to_us
 from tropism.ports.state import Write
 from tropism.runtime.batch import Batch
-from tropism.runtime.handler import Handler, Injection, Shape, check_outputs, collect
+from tropism.runtime.handler import Expired, Handler, Injection, Shape, check_outputs, collect
 from tropism.runtime.inject import Opened, Output, State, Subject
 from tropism.runtime.values import Values
 from tropism.runtime.view import Reader, Table, View
 from tropism.runtime.work import Delivery, Item
+
+
+def _forget(_: Expired) -> None:
+    """Do nothing: the value is deleted with the commit."""
+
+
+FORGET = Handler("forget", _forget, (Expired,), Shape.ONE, (), ())
+"""What meets a state that expires, where the service has no handler for it."""
 
 
 class Caller:
@@ -42,12 +49,18 @@ class Caller:
 
     async def call(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         """Call a handler with its deliveries, and add what it gave to their items."""
+        if handler.events == (Expired,) and not await self._expire(deliveries[0].item):
+            return
         enlisted: list[tuple[int, Event, str]] = []
         states: list[tuple[Injection, State[Any]]] = []
-        arguments = {
-            injection.parameter: self._argument(injection, deliveries, enlisted, states)
-            for injection in handler.injections
-        }
+        arguments: dict[str, Any] = {}
+        for injection in handler.injections:
+            if isinstance(injection.source, str):
+                state = await self._state(injection, handler, deliveries)
+                states.append((injection, state))
+                arguments[injection.parameter] = state
+            else:
+                arguments[injection.parameter] = self._argument(injection, deliveries, enlisted)
         outputs = await collect(handler.function(_subject_of(handler.shape, deliveries), **arguments))
         check_outputs(handler, outputs)
         records = self._records(handler, deliveries, enlisted, outputs)
@@ -62,22 +75,33 @@ class Caller:
         for index, write in writes:
             deliveries[index].item.writes.append(write)
 
+    async def _expire(self, item: Item) -> bool:
+        """Delete an expired state, unless an event before this moment renewed or deleted it."""
+        event: Expired = item.envelope.data
+        namespace = namespace_of(self._service, event.state)
+        if (await self._values.read(namespace, (event.key,)))[event.key] != event.value:
+            return False
+        if not item.writes:
+            item.writes.append(Write(namespace, event.key, None))
+            self._values.apply(item.writes)
+        return True
+
+    async def _state(
+        self, injection: Injection, handler: Handler, deliveries: Sequence[Delivery]
+    ) -> State[Any]:
+        keys = [d.item.envelope.subject for d in deliveries]
+        values = await self._values.read(namespace_of(self._service, injection.source), keys)
+        return State(values, injection.kind, None if handler.many else keys[0])
+
     def _argument(
         self,
         injection: Injection,
         deliveries: Sequence[Delivery],
         enlisted: list[tuple[int, Event, str]],
-        states: list[tuple[Injection, State[Any]]],
     ) -> Any:
         source = injection.source
         if isinstance(source, View):
             return self._reader(source, deliveries)
-        if isinstance(source, str):
-            namespace = namespace_of(self._service, source)
-            only = deliveries[0].item.envelope.subject if not deliveries[0].handler.shape.many else None
-            state: State[Any] = State(lambda key: self._read(namespace, key), injection.kind, only)
-            states.append((injection, state))
-            return state
         name = source.name
         return self._opened[name].bind(
             Subject(
@@ -86,12 +110,6 @@ class Caller:
                 lambda index, event: enlisted.append((index, event, name)),
             )
         )
-
-    def _read(self, namespace: str, key: str) -> bytes | None:
-        try:
-            return self._values.read(namespace, key)
-        except KeyError:
-            raise _foreign(key) from None
 
     def _reader(self, view: View, deliveries: Sequence[Delivery]) -> Reader:
         """Return a view as of the event at hand; of a batch, as of its first event."""
@@ -150,8 +168,6 @@ class Caller:
         namespace = namespace_of(self._service, injection.source)
         writes = []
         for key, data in state.pending.items():
-            if key not in last:
-                raise _foreign(key)
             index = last[key]
             expires_us = (
                 None
@@ -165,13 +181,6 @@ class Caller:
 def namespace_of(service: str, state: str) -> str:
     """Return where a service keeps the state of a name."""
     return f"{service}/state/{state}"
-
-
-def _foreign(key: str) -> InvalidInputError:
-    return InvalidInputError(
-        f"Cannot reach state under key {key!r}: no event of this call has that key. "
-        f"Re-key the handler with on(..., by=...), or read a View."
-    )
 
 
 def _join(deliveries: Sequence[Delivery]) -> None:

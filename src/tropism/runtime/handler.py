@@ -29,10 +29,9 @@ class Shape(Enum):
     BATCH = "columns"
     TICK = "tick"
 
-    @property
-    def many(self) -> bool:
-        """Whether it takes several events at a time."""
-        return self in {Shape.LIST, Shape.ENVELOPES, Shape.BATCH}
+
+MANY = frozenset({Shape.LIST, Shape.ENVELOPES, Shape.BATCH})
+"""The shapes that take several events at a time."""
 
 
 class Tick(Event, type="tropism.tick.v1", key="key"):
@@ -80,6 +79,7 @@ class Handler:
     tick_key: str = ""
     expires: str | None = None
     topic: str | None = None
+    many: bool = False
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -182,7 +182,7 @@ def _walk(hint: Any) -> Iterator[type[Event]]:
 
 async def collect(result: Any) -> list[Output]:
     """Return all that a call gave back, whether returned, awaited or yielded."""
-    if inspect.isawaitable(result):
+    if isinstance(result, types.CoroutineType) or inspect.isawaitable(result):
         result = await result
     if result is None:
         return []

@@ -39,8 +39,8 @@ class State(Generic[T]):
     A handler of batches names the key; it may touch only keys of its own batch.
     """
 
-    def __init__(self, read: Callable[[str], bytes | None], kind: Any, key: str | None = None) -> None:
-        self._read = read
+    def __init__(self, values: Mapping[str, bytes | None], kind: Any, key: str | None = None) -> None:
+        self._values = values
         self._kind = kind
         self._key = key
         self.pending: dict[str, bytes | None] = {}
@@ -48,7 +48,7 @@ class State(Generic[T]):
     def get(self, key: str | None = None) -> T | None:
         """Return the value, or None where there is none."""
         name = self._name(key)
-        data = self.pending[name] if name in self.pending else self._read(name)
+        data = self.pending[name] if name in self.pending else self._values[name]
         return None if data is None else msgspec.msgpack.decode(data, type=self._kind)
 
     def set(self, value: T, key: str | None = None) -> None:
@@ -65,9 +65,9 @@ class State(Generic[T]):
             raise InvalidInputError(
                 "Cannot reach state in a handler of batches: no key was named. Pass the event's key."
             )
-        if self._key is not None and name != self._key:
+        if name not in self._values:
             raise InvalidInputError(
-                f"Cannot reach state under key {name!r}: the event at hand has key {self._key!r}. "
+                f"Cannot reach state under key {name!r}: no event of this call has that key. "
                 f"Re-key the handler with on(..., by=...), or read a View."
             )
         return name

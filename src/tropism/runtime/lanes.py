@@ -62,7 +62,7 @@ class Lanes:
         self._start_batches()
 
     def _offer(self, head: Delivery) -> None:
-        if head.handler.shape.many:
+        if head.handler.many:
             self._ready.setdefault(head.handler, {})[head.lane] = None
         else:
             self._start(head.handler, (head,))
@@ -114,7 +114,7 @@ class Lanes:
             self._after_success(handler, deliveries)
 
     def _after_success(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
-        if handler.shape.many:
+        if handler.many:
             self._batching.discard(handler)
             limit = self._limits.get(handler)
             if limit is not None:

@@ -187,6 +187,7 @@ def _repartition(handler: Handler) -> Service:
             name=f"{topic}.copy",
             function=copy,
             shape=Shape.ENVELOPES,
+            many=True,
             injections=(),
             outputs=handler.events,
             by=None,

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
-from tropism.runtime.handler import Expired, Guarantee, Handler, Shape, Tick, analyse, output_types
+from tropism.runtime.handler import MANY, Expired, Guarantee, Handler, Shape, Tick, analyse, output_types
 from tropism.runtime.retry import Retry
 from tropism.runtime.view import View
 
@@ -59,6 +59,7 @@ class Service:
                     function=function,
                     events=announced,
                     shape=shape,
+                    many=shape in MANY,
                     injections=injections,
                     outputs=output_types(function),
                     retry=retry or Retry(),
@@ -104,7 +105,7 @@ class Service:
     ) -> Callable[[F], F]:
         def add(function: F) -> F:
             announced, shape, injections = analyse(function)
-            if announced != (kind,) or shape.many:
+            if announced != (kind,) or shape in MANY:
                 raise InvalidInputError(
                     f"Cannot call {function.__qualname__!r} so: it takes {[e.__name__ for e in announced]}. "
                     f"Annotate its first parameter as {kind.__name__}."

@@ -17,7 +17,7 @@ class Values:
     def __init__(self, state: State, *, count_max: int = 200_000) -> None:
         self._state = state
         self._count_max = count_max
-        self._known: dict[Place, tuple[bytes | None, int | None]] = {}
+        self._known: dict[Place, bytes | None] = {}
         self._uncommitted: dict[Place, int] = {}
 
     async def load(self, namespace: str, keys: Iterable[str]) -> None:
@@ -26,15 +26,14 @@ class Values:
         if missing:
             found = await self._state.get(namespace, missing)
             for key, value in zip(missing, found, strict=True):
-                self._known.setdefault((namespace, key), (value, None))
+                self._known.setdefault((namespace, key), value)
 
-    def read(self, namespace: str, key: str) -> bytes | None:
-        """Return a value that was loaded. Raises: KeyError if it was not."""
-        return self._known[namespace, key][0]
-
-    def expires_us(self, namespace: str, key: str) -> int | None:
-        """Return when a pending value expires, None if that is not known here."""
-        return self._known.get((namespace, key), (None, None))[1]
+    async def read(self, namespace: str, keys: Sequence[str]) -> dict[str, bytes | None]:
+        """Return the values of keys as they are now, written or about to be."""
+        known = self._known
+        if any((namespace, key) not in known for key in keys):
+            await self.load(namespace, keys)
+        return {key: self._known[namespace, key] for key in keys}
 
     def is_pending(self, namespace: str, key: str) -> bool:
         """Say whether a write of this key is not yet committed."""
@@ -44,7 +43,7 @@ class Values:
         """Make writes visible to the handlers that follow."""
         for write in writes:
             place = (write.namespace, write.key)
-            self._known[place] = (write.value, write.expires_us)
+            self._known[place] = write.value
             self._uncommitted[place] = self._uncommitted.get(place, 0) + 1
 
     def committed(self, writes: Sequence[Write]) -> None:
@@ -54,9 +53,7 @@ class Values:
             left = self._uncommitted[place] - 1
             if left:
                 self._uncommitted[place] = left
-                continue
-            del self._uncommitted[place]
-            if write.value is None:
-                self._known.pop(place, None)
+            else:
+                del self._uncommitted[place]
         if len(self._known) > self._count_max:
             self._known = {p: v for p, v in self._known.items() if p in self._uncommitted}

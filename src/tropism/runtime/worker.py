@@ -18,7 +18,7 @@ from tropism.runtime.call import Caller, namespace_of
 from tropism.runtime.commit import Committer, resource_namespace
 from tropism.runtime.cursor import Cursor, Progress, name_of
 from tropism.runtime.dead import DeadLetter, redrive_topic, write_of
-from tropism.runtime.handler import Handler
+from tropism.runtime.handler import Expired, Handler
 from tropism.runtime.inject import Resource, Site
 from tropism.runtime.intake import Intake
 from tropism.runtime.lanes import Lanes
@@ -304,6 +304,8 @@ class Worker:
     async def _load_states(self, admitted: Sequence[Admitted]) -> None:
         wanted: dict[str, list[str]] = {}
         for item, deliveries in admitted:
+            if isinstance(item.envelope.data, Expired):
+                wanted.setdefault(item.envelope.data.state, []).append(item.envelope.subject)
             for delivery in deliveries:
                 for injection in delivery.handler.injections:
                     if isinstance(injection.source, str):
