@@ -5,9 +5,9 @@ of the wealth on "d is above -margin" can only grow rich if that is so: under th
 nonnegative supermartingale, hence P(it ever reaches 1 / alpha) <= alpha (Ville).
 
 The bets are a fixed mixture of five stakes and not a plug-in (aGRAPA), because measured it decides sooner.
-Median rows to decide on 0/1 losses, 10 % disagreement, 300 streams: gain of 1 point 6,057 (97 % found in 20,000)
-against 7,718 (92 %), gain of 2 points 1,582 against 1,780; on Brier differences the two are within 4 %.
-Five geometric stakes did as well as eight, and the state stays five floats.
+Median rows to decide on 0/1 losses, 10 % disagreement, 300 streams: gain of 1 point 6,057 (97 % found in
+20,000) against 7,718 (92 %), gain of 2 points 1,582 against 1,780; on Brier differences the two are within
+4 %. Five geometric stakes did as well as eight, and the state stays five floats.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ _ENOUGH = 1e200  # the process stops here: beyond any alpha, and far from overfl
 class BettingTest:
     """Evidence against H0: E[d | past] <= -margin, for differences d in [-bound, bound].
 
-    Units: those of the loss. margin > 0 asks for non-inferiority, 0 for superiority, < 0 for a gain of that size.
+    Units: those of the loss. margin > 0 asks for non-inferiority, 0 for superiority, < 0 for so large a gain.
     To test whether the challenger is worse, observe the negated differences.
     Raises: InvalidInputError if bound is not positive or margin is not below it.
     Source: Waudby-Smith & Ramdas, JRSS-B 2023; per-step null, see Choe & Ramdas 2023 for the average one.

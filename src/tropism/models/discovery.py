@@ -30,7 +30,8 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
 def calibrated(p_value: float) -> float:
     """Turn a p-value into an e-value: the average of k p^(k-1) over k in (0, 1), needing no choice of k.
 
-    Raises: InvalidInputError if the p-value is outside [0, 1].    Source: Vovk & Wang, Annals of Statistics 2021.
+    Raises: InvalidInputError if the p-value is outside [0, 1].
+    Source: Vovk & Wang, Annals of Statistics 2021.
     """
     p = max(_probability(p_value), _P_MIN)
     log_p = math.log(p)
@@ -43,8 +44,8 @@ def calibrated(p_value: float) -> float:
 class OnlineDiscovery:
     """e-LOND: control over a stream of tests without end, however they depend on each other.
 
-    Test t gets alpha t^-1.5 / zeta(1.5) (discoveries + 1): each discovery pays for later ones. The decision to run a
-    test, and its place in the order, must not look at its own e-value.
+    Test t gets the level alpha t^-1.5 / zeta(1.5) (discoveries + 1): each discovery pays for later ones.
+    The decision to run a test, and its place in the order, must not look at its own e-value.
     Raises: InvalidInputError unless 0 < alpha < 1.    Source: Xu & Ramdas, AISTATS 2024.
     """
 
@@ -58,7 +59,7 @@ class OnlineDiscovery:
     @property
     def level(self) -> float:
         """The level of the next test: it is a discovery if its e-value reaches 1 / level."""
-        return self.alpha * (self.tests + 1) ** -1.5 / _ZETA * (self.discoveries + 1)
+        return self.alpha * math.pow(self.tests + 1, -1.5) / _ZETA * (self.discoveries + 1)
 
     def test(self, e_value: float) -> tuple[Self, bool]:
         """Return the control after one more test, and whether it is a discovery.
@@ -67,7 +68,7 @@ class OnlineDiscovery:
         """
         if not e_value >= 0.0:
             raise InvalidInputError(
-                f"Cannot test e-value {e_value!r}: it is below 0. Give evidence of at least 0."
+                f"Cannot test e-value {e_value!r}: it is not at least 0. Give the value of an e-process."
             )
         found = e_value * self.level >= 1.0
         return replace(self, tests=self.tests + 1, discoveries=self.discoveries + found), found

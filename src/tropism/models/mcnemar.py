@@ -1,8 +1,8 @@
 """An anytime-valid McNemar test: which of two classifiers is right when exactly one of them is.
 
-Pairs on which both are right or both are wrong say nothing. Under H0 each of the others is a win for the challenger with
-chance at most 1/2. The evidence averages the likelihood ratio over every better chance, uniformly on (1/2, 1]:
-E = 2^(w+l+1) B(1+w, 1+l) (1 - I_1/2(1+w, 1+l)).
+Pairs on which both are right or both are wrong say nothing. Under H0 each of the others is a win for the
+challenger with chance at most 1/2. The evidence averages the likelihood ratio over every better chance,
+uniformly on (1/2, 1]: E = 2^(w+l+1) B(1+w, 1+l) (1 - I_1/2(1+w, 1+l)).
 """
 
 import math
@@ -45,7 +45,7 @@ class McNemarTest:
         return self.log_peak >= -math.log(check_level(alpha))
 
     def observe(self, difference: int) -> Self:
-        """Return the evidence after one more pair: 1 challenger alone right, -1 champion alone right, else 0."""
+        """Return the evidence after one more pair: 1 = challenger alone right, -1 = champion alone, else 0."""
         return self.observe_many((difference,))
 
     def observe_many(self, differences: Iterable[int]) -> Self:
