@@ -45,7 +45,7 @@ class McNemarTest:
         return self.log_peak >= -math.log(check_level(alpha))
 
     def observe(self, difference: int) -> Self:
-        """Return the evidence after one more pair: 1 = challenger alone right, -1 = champion alone, else 0."""
+        """Return the evidence after one more pair: 1: challenger alone right, -1: champion, 0: neither."""
         return self.observe_many((difference,))
 
     def observe_many(self, differences: Iterable[int]) -> Self:
