@@ -1,1 +1,1 @@
-"""Tropism."""
+"""Events, envelopes, codec and errors: the standard library and msgspec only."""

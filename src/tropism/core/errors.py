@@ -1,13 +1,50 @@
-"""What can go wrong, by what the caller can do about it.
+"""What can go wrong, by what the caller should do about it.
 
 TropismError
-└── InvalidInputError      the input is wrong: correct it, the same call fails again
+├── InvalidInputError   change what you passed
+├── NotFoundError       name something that exists
+├── ConflictError       re-read, then try again
+│   └── FencedError     stop: another worker owns this now
+├── UnavailableError    wait, then try again (``retryable``)
+├── NotSupportedError   choose another adapter, or ask for less
+└── CorruptError        restore or repair the store
+
+Messages read ``Cannot <do what> <which!r>: <fact with value>. <One remedy>.``
+They never carry payloads or secrets.
 """
 
 
 class TropismError(Exception):
-    """Any error that Tropism raises on purpose."""
+    """Any failure that Tropism raises on purpose."""
+
+    retryable: bool = False
 
 
 class InvalidInputError(TropismError):
-    """The input breaks a rule that the message states; trying again unchanged is no use."""
+    """What was passed cannot be used; the same call would fail again."""
+
+
+class NotFoundError(TropismError):
+    """The named thing does not exist."""
+
+
+class ConflictError(TropismError):
+    """Something changed meanwhile: read again, then decide again."""
+
+
+class FencedError(ConflictError):
+    """The lease belongs to a newer holder; nothing of this call was applied."""
+
+
+class UnavailableError(TropismError):
+    """The other side does not answer now; the same call may succeed later."""
+
+    retryable = True
+
+
+class NotSupportedError(TropismError):
+    """The adapter lacks a capability that was asked for."""
+
+
+class CorruptError(TropismError):
+    """Stored bytes are not what was written."""

@@ -1,0 +1,78 @@
+"""Partitioned, replayable logs of events."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tropism.core.envelope import Record, Stored
+
+Partition = tuple[str, int]
+"""A topic and the number of one of its partitions."""
+
+Cursors = Mapping[Partition, int]
+"""Per partition, the offset to read next."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogCapabilities:
+    """What a log adapter can do; what an app needs beyond it is an error at start.
+
+    ``commit_domain`` names the store whose transactions include this log: where it equals the
+    state's, outputs commit with the cursor. ``url`` is set where another process may open the log.
+    """
+
+    durability: str
+    commit_domain: str
+    deduplicates: bool = True
+    record_bytes_max: int = 16 * 1024 * 1024
+    url: str | None = None
+
+
+class Log(Protocol):
+    """Topics of partitions of records, appended at the end and read from any offset.
+
+    Guarantees:
+        - ``append`` returns after the records are durable as ``capabilities.durability`` says, all or none.
+        - Records of one subject keep their append order, in one partition of their topic.
+        - ``known_us`` never decreases along a partition and is never before the record's own time.
+        - A record whose id the topic already holds is not stored again.
+        - A cancelled ``append`` happened wholly or not at all.
+        - Offsets of a partition begin at 0, increase, and are never used twice.
+        - A reader sees what was appended before its ``read`` was called.
+
+    Not guaranteed:
+        - An order between partitions or topics; dense offsets.
+        - That an unknown topic exists: ``append`` creates it with ``partitions_default`` partitions.
+    """
+
+    @property
+    def capabilities(self) -> LogCapabilities:
+        """What this log can do."""
+        ...
+
+    async def create_topics(self, topics: Mapping[str, int]) -> None:
+        """Create topics with so many partitions; existing ones stay as they are.
+
+        Raises: ConflictError if one exists with another number of partitions.
+        """
+        ...
+
+    async def append(self, records: Sequence[Record]) -> int:
+        """Append records, and return how many were new.
+
+        Raises: InvalidInputError if a record is larger than ``record_bytes_max``; UnavailableError if the
+        store cannot take it now (a full disk, say): then nothing was stored.
+        """
+        ...
+
+    async def read(self, cursors: Cursors, *, count_max: int) -> Mapping[Partition, Sequence[Stored]]:
+        """Return what lies at the cursors, at most so many records a partition, in offset order."""
+        ...
+
+    async def ends(self, topics: Iterable[str]) -> Mapping[Partition, int]:
+        """Return the offset behind the last record of every partition of the topics that exist."""
+        ...
+
+    async def wait_beyond(self, ends: Cursors) -> None:
+        """Return as soon as any of the partitions reaches beyond its given end."""
+        ...
