@@ -21,7 +21,7 @@ class LatencySketch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Counts of durations in buckets whose bounds grow by (1 + accuracy) / (1 - accuracy).
 
     Units: seconds. Quantiles between 1e-6 and 1e6 are within the relative accuracy, others in [low, high].
-    Shapes: buckets maps bucket to count, ascending; at 1 % accuracy there are at most 1,383.
+    Shapes: buckets maps bucket to count, ascending; at 1 % accuracy there are at most 1,384.
     Source: Masson, Rim & Lee (DDSketch), VLDB 2019.
     """
 
