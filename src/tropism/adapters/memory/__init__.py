@@ -1,1 +1,58 @@
-"""Tropism."""
+"""Everything in this process's memory: the reference for every other adapter, and the ground of tests."""
+
+import time
+from collections.abc import Callable
+
+from tropism.adapters.memory.blobs import MemoryBlobs
+from tropism.adapters.memory.clock import VirtualClock
+from tropism.adapters.memory.compute import MemoryCompute
+from tropism.adapters.memory.log import MemoryLog
+from tropism.adapters.memory.state import MemoryState
+from tropism.adapters.records import PARTITIONS_DEFAULT
+from tropism.core.errors import InvalidInputError
+
+__all__ = [
+    "MemoryBlobs",
+    "MemoryCompute",
+    "MemoryLog",
+    "MemoryState",
+    "MemoryStore",
+    "VirtualClock",
+    "open_inline",
+    "open_memory",
+]
+
+
+class MemoryStore:
+    """A log, a state in the same commit domain, and blobs; gone when the process ends.
+
+    ``monotonic`` is the clock of leases.
+    """
+
+    def __init__(
+        self,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        partitions_default: int = PARTITIONS_DEFAULT,
+    ) -> None:
+        domain = f"memory:{id(self):x}"
+        self.log = MemoryLog(domain, partitions_default=partitions_default)
+        self.state = MemoryState(self.log, monotonic=monotonic)
+        self.blobs = MemoryBlobs()
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to give back."""
+
+
+async def open_memory(url: str = "memory:") -> MemoryStore:
+    """Open ``memory:``. Raises: InvalidInputError if the URL says more than that."""
+    if url != "memory:":
+        raise InvalidInputError(f"Cannot open {url!r}: memory has no name or options. Write 'memory:'.")
+    return MemoryStore()
+
+
+async def open_inline(url: str = "inline:") -> MemoryCompute:
+    """Open ``inline:``, which runs jobs in this process. Raises: InvalidInputError for more than that."""
+    if url != "inline:":
+        raise InvalidInputError(f"Cannot open {url!r}: inline compute has no options. Write 'inline:'.")
+    return MemoryCompute()

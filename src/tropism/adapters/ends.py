@@ -1,0 +1,33 @@
+"""How far partitions reach, and who waits for them to grow."""
+
+import asyncio
+from collections.abc import Mapping
+
+from tropism.ports.log import Cursors, Partition
+
+
+class Ends:
+    """The known ends of partitions; used from one event loop."""
+
+    def __init__(self) -> None:
+        self._ends: dict[Partition, int] = {}
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    def update(self, ends: Mapping[Partition, int]) -> None:
+        """Learn new ends, and wake those who wait."""
+        for partition, end in ends.items():
+            # News may overtake each other: an end never goes back.
+            self._ends[partition] = max(end, self._ends.get(partition, 0))
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def wait_beyond(self, ends: Cursors) -> None:
+        """Return as soon as any of the partitions reaches beyond its given end."""
+        while not any(self._ends.get(partition, 0) > end for partition, end in ends.items()):
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.discard(waiter)

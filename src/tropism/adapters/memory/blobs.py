@@ -1,0 +1,41 @@
+"""Blobs in memory."""
+
+from collections.abc import Sequence
+
+from tropism.adapters.names import check_blob_name
+from tropism.core.errors import ConflictError, NotFoundError
+
+
+class MemoryBlobs:
+    """``Blobs`` in a dictionary."""
+
+    def __init__(self) -> None:
+        self._blobs: dict[str, bytes] = {}
+
+    async def put(self, name: str, data: bytes) -> None:
+        """Store bytes under a name."""
+        check_blob_name(name)
+        if self._blobs.setdefault(name, data) != data:
+            raise ConflictError(
+                f"Cannot put blob {name!r}: other bytes stand there. Choose another name, or delete it first."
+            )
+
+    async def get(self, name: str) -> bytes:
+        """Return the bytes under a name."""
+        check_blob_name(name)
+        if name not in self._blobs:
+            raise NotFoundError(
+                f"Cannot get blob {name!r}: there is none. List 'names' to see what is there."
+            )
+        return self._blobs[name]
+
+    async def names(self, prefix: str = "") -> Sequence[str]:
+        """Return the names that begin so."""
+        return sorted(name for name in self._blobs if name.startswith(prefix))
+
+    async def delete(self, names: Sequence[str]) -> None:
+        """Remove names; absent ones are no error."""
+        for name in names:
+            check_blob_name(name)
+        for name in names:
+            self._blobs.pop(name, None)

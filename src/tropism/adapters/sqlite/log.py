@@ -1,0 +1,109 @@
+"""The log in a database file."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from tropism.adapters.ends import Ends
+from tropism.adapters.records import RECORD_BYTES_MAX
+from tropism.adapters.sqlite.reader import Reader
+from tropism.adapters.sqlite.route import Submit
+from tropism.adapters.sqlite.wire import Append, Create
+from tropism.core.envelope import Record, Stored
+from tropism.ports.log import Cursors, LogCapabilities, Partition
+
+DURABILITY = (
+    "SQLite in WAL mode with synchronous=FULL: what was acknowledged is synced to the disk and survives "
+    "kill -9 and, where the disk honours fsync, power loss."
+)
+
+_READ = (
+    "SELECT offset, known_us, id, type, subject, time_us, data, source, extensions FROM events "
+    "WHERE topic_id = ? AND partition = ? AND offset >= ? ORDER BY offset LIMIT ?"
+)
+_END = "SELECT max(offset) + 1 FROM events WHERE topic_id = ? AND partition = ?"
+_extensions = msgspec.json.Decoder(dict[str, str])
+
+
+class SqliteLog:
+    """A ``Log`` of one table, written through the process that owns the file."""
+
+    def __init__(self, reader: Reader, submit: Submit, ends: Ends, *, url: str, commit_domain: str) -> None:
+        self._reader = reader
+        self._submit = submit
+        self._ends = ends
+        self._topics: dict[str, tuple[int, int]] = {}
+        self._capabilities = LogCapabilities(
+            durability=DURABILITY, commit_domain=commit_domain, record_bytes_max=RECORD_BYTES_MAX, url=url
+        )
+
+    @property
+    def capabilities(self) -> LogCapabilities:
+        """What this log can do."""
+        return self._capabilities
+
+    async def create_topics(self, topics: Mapping[str, int]) -> None:
+        """Create topics with so many partitions; existing ones stay as they are."""
+        await self._submit(Create(dict(topics)))
+
+    async def append(self, records: Sequence[Record]) -> int:
+        """Append records, and return how many were new.
+
+        Where the owner of the file died meanwhile, records of this very call may count as not new.
+        """
+        stored = await self._submit(Append(list(records))) if records else 0
+        return stored if isinstance(stored, int) else 0
+
+    async def read(self, cursors: Cursors, *, count_max: int) -> Mapping[Partition, Sequence[Stored]]:
+        """Return what lies at the cursors, at most so many records a partition, in offset order."""
+        return await self._reader.run(self._read, dict(cursors), count_max)
+
+    async def ends(self, topics: Iterable[str]) -> Mapping[Partition, int]:
+        """Return the offset behind the last record of every partition of the topics that exist."""
+        return await self._reader.run(self._read_ends, list(topics))
+
+    async def wait_beyond(self, ends: Cursors) -> None:
+        """Return as soon as any of the partitions reaches beyond its given end."""
+        await self._ends.wait_beyond(dict(ends))
+
+    def _read(
+        self, sql: sqlite3.Connection, cursors: Cursors, count_max: int
+    ) -> dict[Partition, Sequence[Stored]]:
+        found: dict[Partition, Sequence[Stored]] = {}
+        for (topic, number), offset in cursors.items():
+            topic_id = self._topic(sql, topic)[0]
+            rows = sql.execute(_READ, (topic_id, number, offset, max(count_max, 0)))
+            # One comprehension, no call per row: measured at 2.1 us a record, most of it SQLite's.
+            records = [
+                Stored(
+                    number,
+                    at,
+                    known_us,
+                    Record(
+                        id, type_, topic, subject, time_us, data, source, more and _extensions.decode(more)
+                    ),
+                )
+                for at, known_us, id, type_, subject, time_us, data, source, more in rows
+            ]
+            if records:
+                found[topic, number] = records
+        return found
+
+    def _read_ends(self, sql: sqlite3.Connection, topics: Iterable[str]) -> dict[Partition, int]:
+        ends = {}
+        for topic in topics:
+            topic_id, count = self._topic(sql, topic)
+            for number in range(count):
+                ends[topic, number] = sql.execute(_END, (topic_id, number)).fetchone()[0] or 0
+        return ends
+
+    def _topic(self, sql: sqlite3.Connection, name: str) -> tuple[int, int]:
+        """Return a topic's id and count of partitions, (0, 0) where it does not exist yet."""
+        known = self._topics.get(name)
+        if known is None:
+            row = sql.execute("SELECT id, partitions FROM topics WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                return 0, 0
+            known = self._topics[name] = row
+        return known

@@ -1,0 +1,117 @@
+"""Writing through the process that owns the file."""
+
+import asyncio
+import contextlib
+from itertools import count
+from pathlib import Path
+
+from tropism.adapters.sqlite.address import connect
+from tropism.adapters.sqlite.wire import (
+    PROTOCOL,
+    Done,
+    Failed,
+    Grown,
+    Hello,
+    Operation,
+    Request,
+    Result,
+    error_of,
+    frame,
+    read_message,
+)
+from tropism.adapters.sqlite.writer import Listener
+from tropism.core.errors import NotSupportedError
+
+
+class OwnerGone(Exception):  # noqa: N818 - not an error: the cue to find the next owner
+    """The owner went away; whether it applied what was asked is unknown."""
+
+
+class Remote:
+    """A connection to the owner."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener: Listener
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._listener = listener
+        self._numbers = count()
+        self._asked: dict[int, asyncio.Future[Result]] = {}
+        self.gone = asyncio.Event()
+        self._listening = asyncio.create_task(self._listen())
+
+    @classmethod
+    async def connect(cls, path: Path, listener: Listener) -> "Remote | None":
+        """Connect to the owner; None if nobody answers.
+
+        Raises: NotSupportedError if it speaks another protocol.
+        """
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=connect(path))
+        except OSError:
+            return None
+        hello = await read_message(reader)
+        if not isinstance(hello, Hello) or hello.protocol != PROTOCOL:
+            await _hang_up(writer)
+            if hello is None:
+                return None
+            raise NotSupportedError(
+                f"Cannot write to {str(path)!r} through the process that owns it: it speaks another protocol "
+                f"than {PROTOCOL}. Run the same version of Tropism in all processes."
+            )
+        return cls(reader, writer, listener)
+
+    async def submit(self, operation: Operation) -> Result:
+        """Have an operation applied by the owner. Raises: OwnerGone."""
+        if self.gone.is_set():
+            raise OwnerGone
+        number = next(self._numbers)
+        request = frame(Request(number, operation))
+        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._writer.write(request)
+            with contextlib.suppress(ConnectionError):
+                await self._writer.drain()
+            result: Result = await answer
+            return result
+        finally:
+            del self._asked[number]
+
+    async def close(self) -> None:
+        """Part from the owner."""
+        self._listening.cancel()
+        await asyncio.wait([self._listening])
+
+    async def _listen(self) -> None:
+        try:
+            while (message := await read_message(self._reader)) is not None:
+                match message:
+                    case Grown(ends):
+                        self._listener({(topic, number): end for topic, number, end in ends})
+                    case Done(number, result):
+                        self._settle(number, result)
+                    case Failed(number):
+                        self._settle(number, error_of(message))
+                    case _:
+                        break
+        finally:
+            self.gone.set()
+            for number in list(self._asked):
+                self._settle(number, OwnerGone())
+            await _hang_up(self._writer)
+
+    def _settle(self, number: int, outcome: Result | Exception) -> None:
+        answer = self._asked.get(number)
+        if answer is None or answer.done():
+            return
+        if isinstance(outcome, Exception):
+            answer.set_exception(outcome)
+        else:
+            answer.set_result(outcome)
+
+
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
