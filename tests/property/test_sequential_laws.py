@@ -1,5 +1,7 @@
 """Laws of the sequential tests: batch boundaries never matter, and their states are values."""
 
+import itertools
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +16,7 @@ CUTS = st.lists(st.integers(0, 60), max_size=5)
 
 def batches(stream, cuts):
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    return [stream[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [stream[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def in_batches(test, stream, cuts):
