@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from tropism.core.event import Event
-from tropism.models.sketch import FeatureSketch, Histogram, LatencySketch
+from tropism.models.sketch.features import FeatureSketch
+from tropism.models.sketch.histogram import Histogram
+from tropism.models.sketch.latency import LatencySketch
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -41,6 +43,7 @@ class DecisionMade(Event, type="decisions.made.v1", key="subject"):
     model: str
     subject: str
     input_id: str
+    decided_us: int
     version: int
     arm: str
     output: float | None

@@ -34,14 +34,14 @@ class Outcome:
     """Which event tells what came of a decision, by how much, and until when.
 
     ``value`` gives the outcome: for a probability, 0 or 1. ``by`` names the decision's subject in the event,
-    its key by default. Within ``corrections`` after the decision, a later event corrects it.
+    its key by default. With ``corrections``, a later event within the same time corrects it.
     """
 
     event: type[Event]
     value: Callable[[Any], float | None]
     within: timedelta
     by: Callable[[Any], str] | None = None
-    corrections: timedelta | None = None
+    corrections: bool = False
 
 
 class Model:
@@ -63,6 +63,7 @@ class Model:
         outcome: Outcome,
         policy: Policy | None = None,
         metrics: Sequence[Callable[..., float | None]] = (),
+        seed: int = 0,
     ) -> None:
         self.name = name
         self.decides_on = decides_on
@@ -71,6 +72,7 @@ class Model:
         self.outcome = outcome
         self.policy = policy or Policy()
         self.metrics = tuple(metrics)
+        self.seed = seed
         self.feature_views = _feature_views(name, features)
         self.feature_names = _feature_names(name, features)
         self.rollouts = View(

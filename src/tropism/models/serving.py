@@ -91,7 +91,7 @@ class OpenedDecider:
             index,
             self._model.features(envelope.data, **readers),
             self._rollout(as_of_us),
-            self._site.clock.monotonic(),
+            self._site.platform.clock.monotonic(),
             asyncio.get_running_loop().create_future(),
             {},
         )
@@ -123,14 +123,13 @@ class OpenedDecider:
                     request.answer.set_exception(error)
 
     async def _predict(self, requests: Sequence[_Request]) -> None:
-        wanted: dict[str, tuple[Served, list[_Request], bool]] = {}
+        wanted: dict[str, tuple[Served, list[_Request]]] = {}
         for request in requests:
             rollout = request.rollout
             for arm in (rollout.champion, rollout.challenger, rollout.previous):
                 if arm is not None:
-                    _, rows, _ = wanted.setdefault(arm.artifact, (arm, [], False))
-                    rows.append(request)
-        for served, rows, _ in wanted.values():
+                    wanted.setdefault(arm.artifact, (arm, []))[1].append(request)
+        for served, rows in wanted.values():
             version = await self._version(served)
             outputs = self._outputs(version, served, rows)
             for request, output in zip(rows, outputs, strict=True):
@@ -139,9 +138,7 @@ class OpenedDecider:
         for request in requests:
             self._answer(request)
 
-    def _outputs(
-        self, version: Version, served: Served, requests: Sequence[_Request]
-    ) -> list[float | None]:
+    def _outputs(self, version: Version, served: Served, requests: Sequence[_Request]) -> list[float | None]:
         """Return an output a row; of a version that only watches, a failure is no output."""
         rows = rows_of(self._model.feature_names, [request.row for request in requests])
         try:
@@ -155,7 +152,9 @@ class OpenedDecider:
     async def _version(self, served: Served) -> Version:
         known = self._versions.get(served.artifact)
         if known is None:
-            known = self._versions[served.artifact] = await load_version(self._site.blobs, served.artifact)
+            known = self._versions[served.artifact] = await load_version(
+                self._site.platform.blobs, served.artifact
+            )
             self._observer.learn(served.version, known.reference)
         return known
 
@@ -177,7 +176,7 @@ class OpenedDecider:
             request.answer.set_exception(_no_output(self._model.name, number))
             return
         act = output is not None and output >= self._model.policy.act_at
-        latency_us = int((self._site.clock.monotonic() - request.asked) * 1e6)
+        latency_us = int((self._site.platform.clock.monotonic() - request.asked) * 1e6)
         others = {str(v): o for v, o in request.outputs.items() if v != number}
         request.subject.enlist(
             request.index,
@@ -185,6 +184,7 @@ class OpenedDecider:
                 model=self._model.name,
                 subject=request.envelope.subject,
                 input_id=request.envelope.id,
+                decided_us=request.subject.as_of_us[request.index],
                 version=number,
                 arm=arm,
                 output=output,
@@ -202,7 +202,7 @@ class OpenedDecider:
     ) -> tuple[Mapping[str, bytes | None], Sequence[tuple[int, Event]]]:
         """Count the decisions being committed into their windows, and publish the windows that ended."""
         made = [event for event in enlisted if isinstance(event, DecisionMade)]
-        now_us = self._site.clock.now_us() if frontier_us is None else frontier_us
+        now_us = self._site.platform.clock.now_us() if frontier_us is None else frontier_us
         windows: list[ModelObserved] = self._observer.observe(made, now_us)
         if not made and not windows:
             return {}, ()
