@@ -1,1 +1,1 @@
-"""Tropism."""
+"""Composing an app, and opening the platform it runs on."""

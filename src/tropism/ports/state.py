@@ -9,7 +9,7 @@ from tropism.core.envelope import Record
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):
-    """A value to store under a key, or to delete where it is None; gone after ``expires_us`` in event time."""
+    """A value to store under a key, or to delete where it is None; it expires in event time."""
 
     namespace: str
     key: str

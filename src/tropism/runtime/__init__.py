@@ -1,1 +1,1 @@
-"""Tropism."""
+"""How events become handler calls."""

@@ -1,0 +1,86 @@
+"""The services, views and models of one system, composed by value."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tropism.core.errors import InvalidInputError
+from tropism.core.event import Event
+from tropism.runtime.service import Service
+from tropism.runtime.view import View
+
+
+class Learner(Protocol):
+    """What brings services of its own: a model brings its closed loop."""
+
+    @property
+    def name(self) -> str:
+        """Name, unique in the app."""
+        ...
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """Services that run beside the app's own."""
+        ...
+
+
+class App:
+    """Services, views and models of one system. Nothing runs until it is given a platform.
+
+    ``events`` names further event types, such as those that only other systems handle.
+    ``ignore_unknown`` leaves events of unknown types alone instead of putting them among the dead letters.
+
+    Raises: InvalidInputError if two parts share a name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        services: Sequence[Service] = (),
+        views: Sequence[View] = (),
+        models: Sequence[Learner] = (),
+        events: Sequence[type[Event]] = (),
+        ignore_unknown: bool = False,
+    ) -> None:
+        self.name = name
+        self.views = tuple(views)
+        self.models = tuple(models)
+        self.services = (*services, *(service for model in models for service in model.services))
+        self.events = tuple(events)
+        self.ignore_unknown = ignore_unknown
+        _check_names("service", [service.name for service in self.services])
+        _check_names("view", [view.name for view in _views(self)])
+        _check_names("model", [model.name for model in self.models])
+
+    def service(self, name: str) -> Service:
+        """Return a service by name. Raises: InvalidInputError if there is none."""
+        for service in self.services:
+            if service.name == name:
+                return service
+        raise InvalidInputError(
+            f"Cannot run service {name!r}: app {self.name!r} has no such service. "
+            f"Name one of {[service.name for service in self.services]}."
+        )
+
+    def model(self, name: str) -> Learner:
+        """Return a model by name. Raises: InvalidInputError if there is none."""
+        for model in self.models:
+            if model.name == name:
+                return model
+        raise InvalidInputError(
+            f"Cannot use model {name!r}: app {self.name!r} has no such model. "
+            f"Name one of {[model.name for model in self.models]}."
+        )
+
+
+def _views(app: App) -> list[View]:
+    used = (view for service in app.services for view in service.views)
+    return list(dict.fromkeys((*app.views, *used)))
+
+
+def _check_names(what: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidInputError(
+            f"Cannot compose the app: two parts are {what} {twice[0]!r}. Rename one of them."
+        )

@@ -1,0 +1,106 @@
+"""Opening a platform from URLs."""
+
+import os
+import tomllib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, fields, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from tropism.core.errors import InvalidInputError, NotSupportedError
+from tropism.ports.clock import Clock
+from tropism.ports.platform import Platform
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The URL of every port; the defaults are embedded, under ``./.tropism/``."""
+
+    log: str = "sqlite:.tropism/tropism.db"
+    state: str = "sqlite:.tropism/tropism.db"
+    blobs: str = "file:.tropism/blobs"
+    compute: str = "process:"
+
+
+PORTS = tuple(field.name for field in fields(Settings))
+
+
+def read_settings(folder: Path = Path(), environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the URLs of ``tropism.toml`` in a folder, overridden by ``TROPISM_*`` variables.
+
+    Raises: InvalidInputError if the file is no TOML, or names an unknown port.
+    """
+    path = folder / "tropism.toml"
+    found: dict[str, str] = {}
+    if path.exists():
+        try:
+            found = tomllib.loads(path.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidInputError(f"Cannot read {str(path)!r}: {error}. Mend the file.") from error
+    unknown = sorted(set(found) - set(PORTS) - {"app"})
+    if unknown:
+        raise InvalidInputError(
+            f"Cannot read {str(path)!r}: it sets {unknown[0]!r}, which is no port. Set some of {list(PORTS)}."
+        )
+    variables = os.environ if environment is None else environment
+    for port in PORTS:
+        url = variables.get(f"TROPISM_{port.upper()}")
+        if url:
+            found[port] = url
+    return replace(Settings(), **{port: found[port] for port in PORTS if port in found})
+
+
+async def _open(url: str) -> Any:
+    scheme, colon, _ = url.partition(":")
+    if not colon or not scheme:
+        raise InvalidInputError(
+            f"Cannot open {url!r}: it has no scheme. Write a URL such as 'sqlite:.tropism/tropism.db'."
+        )
+    (*found,) = entry_points(group="tropism.adapters", name=scheme)
+    if not found:
+        known = sorted({entry.name for entry in entry_points(group="tropism.adapters")})
+        raise NotSupportedError(
+            f"Cannot open {url!r}: no adapter is installed for {scheme!r}. Use one of {known}, "
+            f"or install the package that brings it."
+        )
+    try:
+        opener: Callable[[str], Awaitable[Any]] = found[0].load()
+    except ImportError as error:
+        raise NotSupportedError(
+            f"Cannot open {url!r}: its adapter needs {error.name!r}, which is not installed. "
+            f"Run pip install 'tropism[{scheme}]'."
+        ) from error
+    return await opener(url)
+
+
+@asynccontextmanager
+async def open_platform(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Platform]:
+    """Open every port of the settings, each URL once, and close them at the end.
+
+    Raises: NotSupportedError for an unknown scheme or a missing extra; what the adapter raises.
+    """
+    from tropism.adapters.local.clock import SystemClock  # noqa: PLC0415 (looked up like the others)
+
+    async with AsyncExitStack() as stack:
+        opened: dict[str, Any] = {}
+        urls: dict[str, str] = {port: getattr(settings, port) for port in PORTS}
+        for url in dict.fromkeys(urls.values()):
+            opened[url] = adapter = await _open(url)
+            close = getattr(adapter, "close", None)
+            if close is not None:
+                stack.push_async_callback(close)
+        ports = {port: _port(opened[url], port, url) for port, url in urls.items()}
+        yield Platform(**ports, clock=clock or SystemClock())
+
+
+def _port(adapter: Any, port: str, url: str) -> Any:
+    """Return the part of an adapter that serves a port: an attribute of that name, or itself."""
+    part = getattr(adapter, port, None)
+    if part is not None:
+        return part
+    needed = {"blobs": "put", "compute": "run", "log": "append", "state": "commit"}[port]
+    if hasattr(adapter, needed):
+        return adapter
+    raise NotSupportedError(f"Cannot use {url!r} as {port}: its adapter has none. Choose another URL for it.")

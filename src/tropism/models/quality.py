@@ -1,0 +1,137 @@
+"""Whether the data is broken, which is not drift: a model must not learn from it.
+
+A finding needs the jump to be larger than its limit by more than four standard errors, so that a small window
+does not block training by chance.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from tropism.core.errors import InvalidInputError
+from tropism.models.sketch.categories import Categories
+from tropism.models.sketch.features import FeatureSketch, paired
+from tropism.models.sketch.histogram import Histogram
+
+Fact: TypeAlias = Literal[
+    "missing_share",
+    "unseen_share",
+    "out_of_range_share",
+    "constant",
+    "volume",
+]
+
+_STANDARD_ERRORS = 4.0
+_CHANCE_MAX = 1e-6  # of a healthy feature looking constant
+
+
+@dataclass(frozen=True, slots=True)
+class QualityLimits:
+    """How far a window may stray from the reference before its data counts as broken.
+
+    Units: shares of rows by which the window may exceed the reference; volume_share_min = rows of the window
+    over rows expected. may_be_constant names features that a healthy window can hold still (the month).
+    Raises: InvalidInputError if a share is outside [0, 1].
+    """
+
+    missing_share_rise: float = 0.05
+    unseen_share_rise: float = 0.05
+    out_of_range_share_rise: float = 0.05
+    volume_share_min: float = 0.2
+    rows_min: int = 200
+    may_be_constant: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        shares = (
+            self.missing_share_rise,
+            self.unseen_share_rise,
+            self.out_of_range_share_rise,
+            self.volume_share_min,
+        )
+        if not all(0.0 <= share <= 1.0 for share in shares):
+            raise InvalidInputError(
+                f"Cannot limit quality by {shares!r}: a share is outside [0, 1]. Give shares of rows."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class QualityFinding:
+    """One reason not to learn from a window.
+
+    Units: value and limit are shares (of rows; of the rows expected for a collapse); feature is None for the
+    window as a whole. For a constant feature, value is the share that its only cell has in the reference.
+    """
+
+    feature: str | None
+    fact: Fact
+    value: float
+    limit: float
+
+
+def quality_findings(
+    reference: FeatureSketch,
+    current: FeatureSketch,
+    *,
+    rows_expected: float | None = None,
+    limits: QualityLimits | None = None,
+) -> tuple[QualityFinding, ...]:
+    """Give all reasons not to learn from the current window: the window first, then feature by feature.
+
+    Without rows_expected the volume is not judged; below rows_min rows on either side, nothing else is.
+    Raises: InvalidInputError unless both sketches were built from one reference.
+    """
+    limits = limits or QualityLimits()
+    findings = list(_volume(current.rows, rows_expected, limits))
+    pairs = paired(reference, current)
+    if min(reference.rows, current.rows) >= max(1, limits.rows_min):
+        for name, (before, after) in zip(reference.names, pairs, strict=True):
+            findings += _rises(name, before, after, limits)
+            if name not in limits.may_be_constant:
+                findings += _constant(name, before, after)
+    return tuple(findings)
+
+
+def _volume(rows: int, expected: float | None, limits: QualityLimits) -> Iterator[QualityFinding]:
+    if expected is not None and expected > 0.0 and rows < limits.volume_share_min * expected:
+        yield QualityFinding(None, "volume", rows / expected, limits.volume_share_min)
+
+
+def _rises(
+    name: str, before: Histogram | Categories, after: Histogram | Categories, limits: QualityLimits
+) -> Iterator[QualityFinding]:
+    facts: list[tuple[Fact, int, int, float]] = [
+        ("missing_share", before.missing, after.missing, limits.missing_share_rise)
+    ]
+    if isinstance(before, Histogram) and isinstance(after, Histogram):
+        rise = limits.out_of_range_share_rise
+        facts.append(("out_of_range_share", before.out_of_range, after.out_of_range, rise))
+    if isinstance(before, Categories) and isinstance(after, Categories):
+        facts.append(("unseen_share", before.others, after.others, limits.unseen_share_rise))
+    for fact, then, now, rise in facts:
+        limit, share = then / before.rows + rise, now / after.rows
+        if share - _STANDARD_ERRORS * math.sqrt(share * (1.0 - share) / after.rows) > limit:
+            yield QualityFinding(name, fact, share, limit)
+
+
+def _constant(
+    name: str, before: Histogram | Categories, after: Histogram | Categories
+) -> Iterator[QualityFinding]:
+    present = after.rows - after.missing
+    cell = _only_cell(after)
+    known = before.rows - before.missing
+    if cell is None or not known:
+        return
+    share = before.cells[cell] / known
+    limit = _CHANCE_MAX ** (1.0 / present)
+    if share < limit:  # share^present is the chance of it in healthy data
+        yield QualityFinding(name, "constant", share, limit)
+
+
+def _only_cell(feature: Histogram | Categories) -> int | None:
+    filled = [i for i, count in enumerate(feature.cells[:-1]) if count]
+    if len(filled) != 1:
+        return None
+    if isinstance(feature, Histogram):
+        return filled[0] if feature.low == feature.high else None
+    return filled[0] if filled[0] < len(feature.categories) else None  # others may be many categories

@@ -1,0 +1,202 @@
+"""Calling a handler: what goes in, and what came out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tropism.core.codec import Codec, record_of
+from tropism.core.envelope import Record, derived_id
+from tropism.core.event import Event
+from tropism.core.time import to_us
+from tropism.ports.state import Write
+from tropism.runtime.batch import Batch
+from tropism.runtime.handler import Expired, Handler, Injection, Shape, check_outputs, collect
+from tropism.runtime.inject import Opened, Output, State, Subject
+from tropism.runtime.values import Values
+from tropism.runtime.view import Reader, Table, View
+from tropism.runtime.work import Delivery, Item
+
+
+def _forget(_: Expired) -> None:
+    """Do nothing: the value is deleted with the commit."""
+
+
+FORGET = Handler("forget", _forget, (Expired,), Shape.ONE, (), ())
+"""What meets a state that expires, where the service has no handler for it."""
+
+
+class Caller:
+    """Calls handlers of one service, and keeps what they gave until it can be committed.
+
+    A call that raises leaves nothing behind.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        codec: Codec,
+        values: Values,
+        tables: Mapping[View, Table],
+        opened: Mapping[str, Opened],
+        now_us: Callable[[], int] | None,
+    ) -> None:
+        self._service = service
+        self._codec = codec
+        self._values = values
+        self._tables = tables
+        self._opened = opened
+        self._now_us = now_us
+
+    async def call(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
+        """Call a handler with its deliveries, and add what it gave to their items."""
+        if handler.events == (Expired,) and not await self._expire(deliveries[0].item):
+            return
+        enlisted: list[tuple[int, Event, str]] = []
+        states: list[tuple[Injection, State[Any]]] = []
+        arguments: dict[str, Any] = {}
+        for injection in handler.injections:
+            if isinstance(injection.source, str):
+                state = await self._state(injection, handler, deliveries)
+                states.append((injection, state))
+                arguments[injection.parameter] = state
+            else:
+                arguments[injection.parameter] = self._argument(injection, deliveries, enlisted)
+        outputs = await collect(handler.function(_subject_of(handler.shape, deliveries), **arguments))
+        check_outputs(handler, outputs)
+        records = self._records(handler, deliveries, enlisted, outputs)
+        writes = [w for injection, state in states for w in self._writes(injection, state, deliveries)]
+        if len(deliveries) > 1:
+            _join(deliveries)
+        for index, event, resource in enlisted:
+            deliveries[index].item.enlisted.append((resource, event))
+        for index, record in records:
+            deliveries[index].item.outputs.append(record)
+        self._values.apply([write for _, write in writes])
+        for index, write in writes:
+            deliveries[index].item.writes.append(write)
+
+    async def _expire(self, item: Item) -> bool:
+        """Delete an expired state, unless an event before this moment renewed or deleted it."""
+        event: Expired = item.envelope.data
+        namespace = namespace_of(self._service, event.state)
+        if (await self._values.read(namespace, (event.key,)))[event.key] != event.value:
+            return False
+        if not item.writes:
+            item.writes.append(Write(namespace, event.key, None))
+            self._values.apply(item.writes)
+        return True
+
+    async def _state(
+        self, injection: Injection, handler: Handler, deliveries: Sequence[Delivery]
+    ) -> State[Any]:
+        keys = [d.item.envelope.subject for d in deliveries]
+        values = await self._values.read(namespace_of(self._service, injection.source), keys)
+        return State(values, injection.kind, None if handler.many else keys[0])
+
+    def _argument(
+        self,
+        injection: Injection,
+        deliveries: Sequence[Delivery],
+        enlisted: list[tuple[int, Event, str]],
+    ) -> Any:
+        source = injection.source
+        if isinstance(source, View):
+            return self._reader(source, deliveries)
+        name = source.name
+        return self._opened[name].bind(
+            Subject(
+                [d.item.envelope for d in deliveries],
+                [d.item.as_of_us for d in deliveries],
+                lambda index, event: enlisted.append((index, event, name)),
+            )
+        )
+
+    def _reader(self, view: View, deliveries: Sequence[Delivery]) -> Reader:
+        """Return a view as of the event at hand; of a batch, as of its first event."""
+        item = deliveries[0].item
+        return self._tables[view].reader(item.as_of_us, item.envelope.subject)
+
+    def _records(
+        self,
+        handler: Handler,
+        deliveries: Sequence[Delivery],
+        enlisted: Sequence[tuple[int, Event, str]],
+        outputs: Sequence[Output],
+    ) -> list[tuple[int, Record]]:
+        places = {d.item.envelope.id: i for i, d in enumerate(deliveries)} if len(deliveries) > 1 else {}
+        ordinals = [0] * len(deliveries)
+        records: list[tuple[int, Record]] = []
+        for index, event, _ in enlisted:
+            records.append((index, self._record(handler, deliveries[index], ordinals[index], Output(event))))
+            ordinals[index] += 1
+        for output in outputs:
+            index = len(deliveries) - 1 if output.by is None else places.get(output.by.id, 0)
+            records.append((index, self._record(handler, deliveries[index], ordinals[index], output)))
+            ordinals[index] += 1
+        return records
+
+    def _record(self, handler: Handler, delivery: Delivery, ordinal: int, output: Output) -> Record:
+        cause = delivery.item.envelope
+        extensions = {"causationid": cause.id}
+        if cause.extensions is not None and "traceparent" in cause.extensions:
+            extensions["traceparent"] = cause.extensions["traceparent"]
+        record = record_of(
+            output.event,
+            self._codec.encode(output.event),
+            id=derived_id(cause.id, handler.name, ordinal),
+            time_us=delivery.item.order_us if self._now_us is None else self._now_us(),
+            source=self._service,
+            extensions=extensions,
+        )
+        if output.topic is None and output.subject is None:
+            return record
+        return Record(
+            record.id,
+            record.type,
+            output.topic or record.topic,
+            record.subject if output.subject is None else output.subject,
+            record.time_us,
+            record.data,
+            record.source,
+            record.extensions,
+        )
+
+    def _writes(
+        self, injection: Injection, state: State[Any], deliveries: Sequence[Delivery]
+    ) -> list[tuple[int, Write]]:
+        last = {d.item.envelope.subject: i for i, d in enumerate(deliveries)}
+        namespace = namespace_of(self._service, injection.source)
+        writes = []
+        for key, data in state.pending.items():
+            index = last[key]
+            expires_us = (
+                None
+                if data is None or injection.ttl is None
+                else deliveries[index].item.order_us + to_us(injection.ttl)
+            )
+            writes.append((index, Write(namespace, key, data, expires_us)))
+        return writes
+
+
+def namespace_of(service: str, state: str) -> str:
+    """Return where a service keeps the state of a name."""
+    return f"{service}/state/{state}"
+
+
+def _join(deliveries: Sequence[Delivery]) -> None:
+    """Tie the items of one key that a batch handled together, so that they commit together."""
+    last: dict[str, Item] = {}
+    for delivery in reversed(deliveries):
+        item = last.setdefault(delivery.lane, delivery.item)
+        delivery.item.mate = item if item is not delivery.item else delivery.item.mate
+
+
+def _subject_of(shape: Shape, deliveries: Sequence[Delivery]) -> Any:
+    if shape is Shape.ONE or shape is Shape.TICK:
+        return deliveries[0].item.envelope.data
+    if shape is Shape.ENVELOPE:
+        return deliveries[0].item.envelope
+    if shape is Shape.LIST:
+        return [d.item.envelope.data for d in deliveries]
+    envelopes = [d.item.envelope for d in deliveries]
+    return Batch(envelopes) if shape is Shape.BATCH else envelopes

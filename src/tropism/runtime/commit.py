@@ -1,0 +1,207 @@
+"""Moving a worker forward: what is finished becomes durable, all together."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import msgspec
+
+from tropism.core.codec import Codec, record_of
+from tropism.core.envelope import Record
+from tropism.core.errors import FencedError, UnavailableError
+from tropism.core.event import Event
+from tropism.ports.log import Partition
+from tropism.ports.platform import Platform
+from tropism.ports.state import Commit, Lease, Position, Write
+from tropism.runtime.cursor import Cursor, Progress, name_of, offsets_of
+from tropism.runtime.inject import Opened
+from tropism.runtime.tables import Tables
+from tropism.runtime.values import Values
+from tropism.runtime.work import Item
+
+RETRY_SECONDS = 1.0
+"""How long to wait before a commit that the store could not take is tried again."""
+
+
+@dataclass
+class Step:
+    """What one commit contains."""
+
+    items: list[Item] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
+    outputs: list[Record] = field(default_factory=list)
+    frontier_us: int = 0
+
+
+class Committer:
+    """Commits finished items, as many at a time as finished while the last commit ran.
+
+    In event time, items commit in order, so outputs lie in the log in order of time, whatever took long
+    in between. Live, they commit as they finish, and the cursor remembers the gaps.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        lease: Lease,
+        *,
+        platform: Platform,
+        codec: Codec,
+        cursor: Cursor,
+        progress: Mapping[Partition, Progress],
+        tables: Tables,
+        values: Values,
+        opened: Mapping[str, Opened],
+        advance: Callable[[int], None],
+        live: bool,
+        start_us: int,
+    ) -> None:
+        self._service = service
+        self._lease = lease
+        self._platform = platform
+        self._codec = codec
+        self._cursor = cursor
+        self._progress = progress
+        self._tables = tables
+        self._values = values
+        self._opened = opened
+        self._advance = advance
+        self._live = live
+        self._queue: deque[Item] = deque()
+        self._admitted_us = start_us
+        self._dirty = asyncio.Event()
+        self._touched = False
+        self._settled = asyncio.Event()
+        self._settled.set()
+
+    @property
+    def in_flight(self) -> int:
+        """How many items are admitted and not committed."""
+        return len(self._queue)
+
+    def admit(self, items: list[Item], until_us: int, *, touched: bool) -> None:
+        """Take note of items, in order, and of the moment up to which that is all."""
+        self._queue.extend(items)
+        self._admitted_us = max(self._admitted_us, until_us)
+        self._touched = self._touched or touched
+        self.poke()
+
+    def poke(self) -> None:
+        """Say that something finished, or that attempts changed."""
+        self._settled.clear()
+        self._dirty.set()
+
+    def touch(self) -> None:
+        """Say that the cursor changed and must be stored."""
+        self._touched = True
+        self.poke()
+
+    async def wait_settled(self) -> None:
+        """Return when everything admitted is committed."""
+        await self._settled.wait()
+
+    async def run(self) -> None:
+        """Commit whenever something finished, until cancelled. Raises: FencedError."""
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Commit what is finished now."""
+        step = self._step()
+        touched, self._touched = self._touched, False
+        if step.items or step.writes or step.outputs or touched:
+            step.writes.extend(self._tables.writes(step.frontier_us))
+            await self._apply(step)
+        self._advance(step.frontier_us)
+        if not self._queue and not self._dirty.is_set():
+            self._settled.set()
+
+    def _step(self) -> Step:
+        step = Step(items=self._finished())
+        step.frontier_us = self._queue[0].order_us - 1 if self._queue else self._admitted_us
+        for item in step.items:
+            step.writes.extend(item.writes)
+            step.outputs.extend(item.outputs)
+        self._add_resources(step)
+        if not self._live:
+            step.outputs.sort(key=lambda record: record.time_us)
+        return step
+
+    def _finished(self) -> list[Item]:
+        queue = self._queue
+        if self._live:
+            return self._finished_in_any_order()
+        cut, until = 0, -1
+        for index, item in enumerate(queue):
+            if item.open_calls:
+                break
+            if item.mate is not None:
+                until = max(until, item.mate.sequence)
+            if until <= item.sequence:
+                cut = index + 1
+        return [queue.popleft() for _ in range(cut)]
+
+    def _finished_in_any_order(self) -> list[Item]:
+        ready = {item.sequence: item for item in self._queue if not item.open_calls}
+        while torn := [i for i in ready.values() if i.mate is not None and i.mate.sequence not in ready]:
+            for item in torn:
+                del ready[item.sequence]
+        self._queue = deque(item for item in self._queue if item.sequence not in ready)
+        return list(ready.values())
+
+    def _add_resources(self, step: Step) -> None:
+        for name, opened in self._opened.items():
+            enlisted = [event for item in step.items for resource, event in item.enlisted if resource == name]
+            frontier_us = None if self._live else step.frontier_us
+            stored, events = opened.commit(enlisted, frontier_us)
+            namespace = resource_namespace(self._service, name)
+            step.writes.extend(Write(namespace, key, value) for key, value in stored.items())
+            step.outputs.extend(self._output(name, time_us, event) for time_us, event in events)
+
+    def _output(self, resource: str, time_us: int, event: Event) -> Record:
+        data = self._codec.encode(event)
+        id = blake2b(f"{self._service}\n{resource}\n{time_us}\n".encode() + data, digest_size=16).hexdigest()
+        return record_of(event, data, id=id, time_us=time_us, source=self._service)
+
+    async def _apply(self, step: Step) -> None:
+        for item in step.items:
+            self._account(item)
+        self._cursor.offsets, self._cursor.done = offsets_of(self._progress)
+        self._cursor.views = {name_of(p): offset for p, offset in self._tables.offsets.items()}
+        position = Position(msgspec.msgpack.encode(self._cursor), step.frontier_us)
+        commit = Commit(self._lease, position, step.writes, step.outputs)
+        while True:
+            try:
+                await self._platform.state.commit(commit)
+                break
+            except FencedError:
+                raise
+            except UnavailableError:
+                # Nothing was applied, so nothing is lost: hold everything and try again.
+                await self._platform.clock.sleep(RETRY_SECONDS)
+        self._values.committed([write for item in step.items for write in item.writes if _is_state(write)])
+
+    def _account(self, item: Item) -> None:
+        if item.tick is not None:
+            name, time_us = item.tick
+            self._cursor.ticks[name] = time_us
+        if item.place is not None:
+            partition, offset = item.place
+            self._progress[partition].finish(offset)
+            if self._cursor.attempts:
+                prefix = f"{name_of(partition)}/{offset}/"
+                for name in [name for name in self._cursor.attempts if name.startswith(prefix)]:
+                    del self._cursor.attempts[name]
+
+
+def resource_namespace(service: str, resource: str) -> str:
+    """Return where a service keeps what a resource has stored."""
+    return f"{service}/resource/{resource}"
+
+
+def _is_state(write: Write) -> bool:
+    return "/state/" in write.namespace
