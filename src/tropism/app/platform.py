@@ -18,9 +18,9 @@ from tropism.ports.platform import Platform
 class Settings:
     """The URL of every port; the defaults are embedded, under ``./.tropism/``."""
 
-    log: str = "sqlite:.tropism/tropism.db"
-    state: str = "sqlite:.tropism/tropism.db"
-    blobs: str = "file:.tropism/blobs"
+    log: str = "sqlite:///./.tropism/tropism.db"
+    state: str = "sqlite:///./.tropism/tropism.db"
+    blobs: str = "file:./.tropism/blobs"
     compute: str = "process:"
 
 

@@ -136,10 +136,8 @@ def loss_of(outcome: OutcomeLearned, arm: Arm | None) -> float | None:
     """Return the squared error of a version on an outcome, None where it gave no output for it."""
     if arm is None:
         return None
-    if outcome.version == arm.version:
-        output = outcome.output
-    else:
-        output = outcome.others.get(str(arm.version))
+    acted = outcome.version == arm.version
+    output = outcome.output if acted else outcome.others.get(str(arm.version))
     return None if output is None else (output - outcome.value) ** 2
 
 
@@ -401,7 +399,7 @@ def _may_train(state: LoopState, policy: Policy, now_us: int) -> bool:
 
 def _pause_us(state: LoopState, policy: Policy) -> int:
     # Each challenger that lost in a row doubles the pause, up to eightfold: no flapping on noise.
-    return to_us(policy.cooldown) * 2 ** min(state.lost, 3)
+    return to_us(policy.cooldown) << min(state.lost, 3)
 
 
 def request_training(state: LoopState, reason: str, moment: Moment) -> tuple[LoopState, TrainingRequested]:

@@ -41,7 +41,7 @@ from tropism.models.quality import quality_findings
 from tropism.models.sketch.features import FeatureSketch
 from tropism.models.training import Made, job_of, spec_of
 from tropism.runtime.handler import Tick
-from tropism.runtime.inject import Opened, Output, Site, State, Subject, use
+from tropism.runtime.inject import Opened, Site, State, Subject, use
 from tropism.runtime.retry import Retry
 from tropism.runtime.service import Service
 from tropism.runtime.view import Reader, View, last
@@ -256,7 +256,7 @@ def training_service(model: "Model") -> Service:
 async def make(model: "Model", request: TrainingRequested, site: Site) -> Made:
     """Train the requested version in a process of its own."""
     spec = await spec_of(model, site.platform.log, request)
-    job = job_of(model, spec, timeout_seconds=model.policy.training_timeout_seconds)
+    job = job_of(spec, timeout_seconds=model.policy.training_timeout_seconds)
     return msgspec.msgpack.decode(await site.platform.compute.run(job), type=Made)
 
 

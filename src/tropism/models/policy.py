@@ -67,14 +67,14 @@ class Policy:
     first_after: int = 2000
     max_age: timedelta | None = timedelta(days=14)
     outcomes_max: int | None = None
-    drift: Drift | None = Drift()  # noqa: RUF009 (frozen)
-    degradation: Degradation | None = Degradation()  # noqa: RUF009 (frozen)
+    drift: Drift | None = Drift()
+    degradation: Degradation | None = Degradation()
     quality: QualityLimits | None = QualityLimits()  # noqa: RUF009 (frozen)
     cooldown: timedelta = timedelta(days=7)
     trainings_max: int = 10
     budget: timedelta = timedelta(days=90)
-    gate: Gate = Gate()  # noqa: RUF009 (frozen)
-    rollout: RolloutPlan = RolloutPlan()  # noqa: RUF009 (frozen)
+    gate: Gate = Gate()
+    rollout: RolloutPlan = RolloutPlan()
     rollbacks_max: int = 3
     approval: bool = False
     review: timedelta = timedelta(hours=6)

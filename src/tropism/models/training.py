@@ -2,9 +2,10 @@
 
 import asyncio
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from hashlib import sha256
+from importlib import import_module
 from importlib.metadata import distributions
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ class Spec(msgspec.Struct, frozen=True):
     known_until_us: int
     seed: int
     rows_max: int | None
+    train: str
     code: str
     source: Source
 
@@ -124,9 +126,9 @@ async def _read(log: Log, where: str, start: int, stop: int) -> list[Stored]:
     return found
 
 
-def job_of(model: "Model", spec: Spec, *, timeout_seconds: float) -> Job:
+def job_of(spec: Spec, *, timeout_seconds: float) -> Job:
     """Return the job that trains a version."""
-    return Job(partial(run_training, model.train), msgspec.msgpack.encode(spec), timeout_seconds)
+    return Job(run_training, msgspec.msgpack.encode(spec), timeout_seconds)
 
 
 async def spec_of(model: "Model", log: Log, request: TrainingRequested, ranges: Ranges | None = None) -> Spec:
@@ -139,16 +141,32 @@ async def spec_of(model: "Model", log: Log, request: TrainingRequested, ranges: 
         known_until_us=request.known_until_us,
         seed=request.seed,
         rows_max=model.policy.rows_max,
+        train=reference_of(model.name, model.train),
         code=code_of(model.features, model.train),
         source=await source_of(log, ranges),
     )
 
 
-def run_training(train: Train, payload: bytes) -> bytes:
+def reference_of(model: str, train: Train) -> str:
+    """Return ``module:name`` of a train function, by which another process finds it.
+
+    Raises: InvalidInputError if nobody else could find it.
+    """
+    module, name = getattr(train, "__module__", "?"), getattr(train, "__qualname__", "?")
+    if module == "__main__" or getattr(sys.modules.get(module), name, None) is not train:
+        raise InvalidInputError(
+            f"Cannot train {model!r}: another process could not import its train function "
+            f"{f'{module}:{name}'!r}. Define it with 'def' at the top level of an importable module."
+        )
+    return f"{module}:{name}"
+
+
+def run_training(payload: bytes) -> bytes:
     """Train a version as a specification says; never raise, but say what went wrong."""
     spec = msgspec.msgpack.decode(payload, type=Spec)
     try:
-        made = _train(train, spec, rows_for(spec))
+        module, _, name = spec.train.partition(":")
+        made = _train(getattr(import_module(module), name), spec, rows_for(spec))
     except Exception as error:  # noqa: BLE001 (a user's train function may raise anything)
         made = Made(cause=f"{type(error).__name__}: {error}"[:1000])
     return msgspec.msgpack.encode(made)
@@ -253,12 +271,11 @@ def code_of(*functions: Callable[..., Any]) -> str:
     """Return the digest of the source of the modules that functions stand in."""
     parts = []
     for function in functions:
-        target = function.func if isinstance(function, partial) else function
-        module: ModuleType | None = inspect.getmodule(target)
+        module: ModuleType | None = inspect.getmodule(function)
         try:
-            parts.append(inspect.getsource(module if module is not None else target))
+            parts.append(inspect.getsource(module if module is not None else function))
         except (OSError, TypeError):
-            parts.append(repr(getattr(target, "__qualname__", target)))
+            parts.append(repr(getattr(function, "__qualname__", function)))
     return sha256("\n".join(parts).encode()).hexdigest()
 
 

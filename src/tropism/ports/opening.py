@@ -17,7 +17,7 @@ async def open_url(url: str) -> Any:
     scheme, colon, _ = url.partition(":")
     if not colon or not scheme:
         raise InvalidInputError(
-            f"Cannot open {url!r}: it has no scheme. Write a URL such as 'sqlite:.tropism/tropism.db'."
+            f"Cannot open {url!r}: it has no scheme. Write a URL such as 'sqlite:///./.tropism/tropism.db'."
         )
     (*found,) = entry_points(group=GROUP, name=scheme)
     if not found:
