@@ -139,7 +139,9 @@ class OpenedDecider:
         for request in requests:
             self._answer(request)
 
-    def _outputs(self, version: Version, served: Served, requests: Sequence[_Request]) -> list[float | None]:
+    def _outputs(
+        self, version: Version, served: Served, requests: Sequence[_Request]
+    ) -> list[float | None]:
         """Return an output a row; of a version that only watches, a failure is no output."""
         rows = rows_of(self._model.feature_names, [request.row for request in requests])
         try:
