@@ -82,6 +82,14 @@ async def own(path):
     await store.close()
 
 
+async def own_and_hang(path):
+    """Open a database, then block the event loop, as a bad handler does."""
+    store = await open_sqlite(f"sqlite:///{path}")
+    say("owner" if store.owns else "other")
+    sys.stdin.readline()
+    await store.close()
+
+
 async def append_for_ever(path, name):
     """Append batches of growing size; say the number of each that was acknowledged."""
     store = await open_sqlite(f"sqlite:///{path}")
@@ -156,7 +164,7 @@ async def compute_and_wait(path):
 
 PROGRAMS = {
     program.__name__: program
-    for program in (own, append_for_ever, commit_for_ever, hold, fill, compute_and_wait)
+    for program in (own, own_and_hang, append_for_ever, commit_for_ever, hold, fill, compute_and_wait)
 }
 
 

@@ -1,6 +1,7 @@
 """The same calls on memory and on SQLite have the same results, whatever they are."""
 
 import asyncio
+import os
 import tempfile
 
 from hypothesis import HealthCheck, given, settings
@@ -104,7 +105,11 @@ async def compare(steps):
             await sqlite.close()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=int(os.environ.get("CONGRUENCE_EXAMPLES", "40")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(st.lists(steps, max_size=25))
 def test_memory_and_sqlite_agree(steps):
     """Results and errors of every call agree, and so does all that is stored, also after opening again."""

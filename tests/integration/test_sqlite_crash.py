@@ -219,6 +219,22 @@ def test_a_stopped_owner_is_not_waited_for_for_ever(tmp_path, monkeypatch):
         asyncio.run(write(owner))
 
 
+def test_an_owner_whose_loop_hangs_still_writes_for_others(tmp_path):
+    """A handler that blocks the owner's event loop stops nobody else's writes."""
+
+    async def write(owner):
+        store = await open_sqlite(database(tmp_path))
+        lease, _ = await store.state.acquire("c", "h", lease_seconds=9)
+        for step in range(1, 20):
+            await store.state.commit(step_commit(lease, step))
+        assert len(await ids_of(store)) == 19
+        await store.close()
+
+    with child("own_and_hang", tmp_path / "x.db") as owner:
+        assert owner.line() == "owner"
+        asyncio.run(asyncio.wait_for(write(owner), 30))
+
+
 def test_the_owner_leaves_cleanly(tmp_path):
     """When the owner closes, another takes over, and what waited is written."""
 

@@ -22,7 +22,6 @@ from tropism.adapters.sqlite.wire import (
 from tropism.adapters.sqlite.writer import Listener
 from tropism.core.errors import NotSupportedError, UnavailableError
 
-
 ANSWER_SECONDS = 60.0
 """How long an owner that is there may take: it was stopped, or its disk stalls."""
 
@@ -82,9 +81,9 @@ class Remote:
                 return result
         except TimeoutError:
             raise UnavailableError(
-                f"Cannot tell whether a write was applied: the process that owns the database did not answer "
-                f"within {ANSWER_SECONDS:g} seconds. Resume or stop it, then try again: what was stored is known "
-                f"by its id."
+                f"Cannot tell whether a write was applied: the process that owns the database did not "
+                f"answer within {ANSWER_SECONDS:g} seconds. Resume or stop it, then try again: what was stored "
+                f"is known by its id."
             ) from None
         finally:
             del self._asked[number]
