@@ -82,8 +82,8 @@ class Remote:
         except TimeoutError:
             raise UnavailableError(
                 f"Cannot tell whether a write was applied: the process that owns the database did not "
-                f"answer within {ANSWER_SECONDS:g} seconds. Resume or stop it, then try again: what was stored "
-                f"is known by its id."
+                f"answer within {ANSWER_SECONDS:g} seconds. Resume or stop it, then try again: what was "
+                f"stored is known by its id."
             ) from None
         finally:
             del self._asked[number]
