@@ -67,12 +67,10 @@ class Parts:
         if not known:
             return nothing(self.title, self.description, frame)
         whole = sum(max(0.0, value) for _, value in known)
-        row = 28.0
-        rows = [
-            _part(name, value, whole, frame, row * k, max(each for _, each in known))
-            for k, (name, value) in enumerate(known)
-        ]
-        tall = Frame(frame.width, row * len(known) + 2)
+        names = min(frame.width * 0.42, 10 + max(width_of(name, 13) for name, _ in known))
+        wide = Scale(0, max(1e-12, *(value for _, value in known)), names, frame.width - 112)
+        rows = [_part(name, value, whole, wide, 28.0 * k) for k, (name, value) in enumerate(known)]
+        tall = Frame(frame.width, 28.0 * len(known) + 2)
         return svg(self.title, self.description, tall, *rows, class_=f"parts t-{self.tone}")
 
 
@@ -152,16 +150,16 @@ def _marks(marks: list[tuple[str, float]], x: Scale, bottom: float) -> Iterator[
         )
 
 
-def _part(name: str, value: float, whole: float, frame: Frame, top: float, most: float) -> Markup:
-    names = min(190.0, frame.width * 0.36)
-    room = frame.width - names - 118
+def _part(name: str, value: float, whole: float, x: Scale, top: float) -> Markup:
+    end = max(x.start + 2, x(max(0.0, value)))
     share = percent(value / whole) if whole > 0 else ""
-    wide = room * max(0.0, value) / most if most > 0 else 0.0
     return tag(
         "g",
         tag("title", text(f"{name}: {duration(value)}")),
-        label(shortened(name, names - 10), names - 10, top + 18, text_anchor="end", class_="partname"),
-        tag("rect", x=names, y=top + 5, width=max(2.0, wide), height=18, rx=2),
-        label(duration(value), names + max(2.0, wide) + 8, top + 18, class_="value"),
-        label(share, frame.width, top + 18, text_anchor="end", class_="faint"),
+        label(
+            shortened(name, x.start - 10, 13), x.start - 10, top + 18, text_anchor="end", class_="partname"
+        ),
+        tag("rect", x=x.start, y=top + 5, width=end - x.start, height=18, rx=2),
+        label(duration(value), end + 8, top + 18, class_="value"),
+        label(share, x.end + 112, top + 18, text_anchor="end", class_="faint"),
     )

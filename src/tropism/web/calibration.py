@@ -43,7 +43,6 @@ class CalibrationPlot:
             _square(x, y),
             _curve(known, x, y, self.tone),
             _counts(known, x, side + 52, self.tone),
-            label("output", right, side + 25, text_anchor="end", class_="faint"),
             class_="calibration",
         )
 
@@ -57,10 +56,11 @@ def _square(x: Scale, y: Scale) -> Markup:
     marks = (0.0, 0.25, 0.5, 0.75, 1.0)
     lines = [tag("line", x1=x(0), x2=x(1), y1=y(each), y2=y(each), class_="grid") for each in marks]
     sides = [label(f"{each:g}", x(0) - 7, y(each) + 4, text_anchor="end") for each in marks[::2]]
-    below = [label(f"{each:g}", x(each), y(0) + 17, text_anchor="middle") for each in marks[:3:2]]
+    below = [label(f"{each:g}", x(each), y(0) + 17, text_anchor="middle") for each in marks[::2]]
     diagonal = tag("line", x1=x(0), x2=x(1), y1=y(0), y2=y(1), class_="diagonal")
     came_true = label("came true", x(0) + 5, y(1) + 13, class_="faint")
-    return join([*lines, *sides, *below, diagonal, came_true])
+    output = label("output", x(0.77), y(0) + 17, text_anchor="middle", class_="faint")
+    return join([*lines, *sides, *below, diagonal, came_true, output])
 
 
 def _curve(points: list[CalibrationPoint], x: Scale, y: Scale, tone: Tone) -> Markup:

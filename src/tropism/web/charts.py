@@ -1,7 +1,7 @@
 """Our own small charts: inline SVG, drawn in Python, coloured by the page's style sheet.
 
-Every chart is a frozen value with a title and a description, and draws itself into any `Frame`; `figure` draws
-it twice, wide for a desk and narrow for a phone, so that text keeps its size.
+Every chart is a frozen value with a title and a description, and draws itself into any `Frame`; `figure`
+draws it twice, wide for a desk and narrow for a phone, so that text keeps its size.
 """
 
 from tropism.web.bars import Bucket, Histogram, Parts

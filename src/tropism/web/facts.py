@@ -6,10 +6,12 @@ from typing import Literal
 
 from tropism.web.layout import Marker, Tone
 from tropism.web.lines import Series
+from tropism.web.multiples import key
+from tropism.web.svg import Markup
 from tropism.web.words import decimal, finite, minute
 
 RowName = Literal["no-change", "static", "cron", "tropism", "hindsight"]
-"""Who decided: the last label repeated, a model trained once, one trained by the calendar, the loop, or hindsight."""
+"""Who decided: the last label repeated, a model trained once, or by the calendar, the loop, or hindsight."""
 
 TONES: dict[RowName, Tone] = {
     "no-change": "plum",
@@ -22,9 +24,9 @@ TONES: dict[RowName, Tone] = {
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a row's decisions were worth over the whole period, and what they cost; None where it is not known.
+    """What a row's decisions were worth over the whole period, and what they cost; None where not known.
 
-    Units: log_loss in nats; capture_top_decile = share of all positives among the tenth with the highest outputs.
+    Units: log_loss in nats; capture_top_decile = share of all positives among the tenth of highest outputs.
     """
 
     row: RowName
@@ -104,10 +106,21 @@ def gains(
 def promotions(steps: Sequence[Step]) -> tuple[Marker, ...]:
     """Return the promotions, and what was rolled back, as events of a chart."""
     return tuple(
-        Marker(each.at_us, _pin_label(each), f"{minute(each.at_us)}: {described(each)}")
+        Marker(
+            each.at_us,
+            "" if each.version is None else f"v{each.version}",
+            f"{minute(each.at_us)}: {described(each)}",
+            "rose" if each.kind == "rolled back" else "leaf",
+        )
         for each in steps
         if each.kind in {"promoted", "rolled back"}
     )
+
+
+def pin_keys(pins: Sequence[Marker]) -> list[Markup]:
+    """Return the keys of the events that occur."""
+    names: tuple[tuple[Tone, str], ...] = (("leaf", "promotion"), ("rose", "rolled back"))
+    return [key("pin", name, tone) for tone, name in names if any(each.tone == tone for each in pins)]
 
 
 def described(step: Step) -> str:
@@ -138,11 +151,6 @@ def _metric(quality: Quality, metric: Metric) -> float | None:
 
 def _less(value: float | None, other: float | None) -> float | None:
     return None if value is None or other is None else value - other
-
-
-def _pin_label(step: Step) -> str:
-    version = "" if step.version is None else f"v{step.version}"
-    return f"↩ {version}" if step.kind == "rolled back" else version
 
 
 def _figure(value: float) -> str:

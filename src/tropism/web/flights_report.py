@@ -105,7 +105,7 @@ def verdict(report: FlightsReport) -> str:
     if loop is None or own is None:
         return "No outcome is known yet, so nothing can be said about quality."
     if once is None:
-        return f"Tropism's decisions reached an AUC of {decimal(own)}; there is nothing to compare them with yet."
+        return f"Tropism reached an AUC of {decimal(own)}; there is nothing yet to compare with."
     against = (
         f"{decimal(abs(own - once))} {'above' if own >= once else 'below'} the model that never learned again"
     )
@@ -128,8 +128,8 @@ def _beside_cron(loop: Scores, cron: Scores | None) -> str:
 
 def _lead(report: FlightsReport) -> str:
     told = (
-        f"{plural(report.figures.decisions, 'flight')}, each decided on at its scheduled departure from what was "
-        "known at that moment, and judged when it landed."
+        f"{plural(report.figures.decisions, 'flight')}, each decided on at its scheduled departure from "
+        "what was known at that moment, and judged when it landed."
     )
     starts = [each.start_us for one in report.histories for each in one.periods]
     return f"{told} Scored in the weeks of {day(min(starts))} to {day(max(starts))}." if starts else told

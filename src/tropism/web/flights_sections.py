@@ -7,6 +7,7 @@ from tropism.web.calibration import CalibrationPlot, CalibrationPoint
 from tropism.web.facts import (
     TONES,
     History,
+    Metric,
     RowName,
     Scores,
     Step,
@@ -14,6 +15,7 @@ from tropism.web.facts import (
     evidence,
     gains,
     lines,
+    pin_keys,
     promotions,
 )
 from tropism.web.heat import HeatMap, HeatRow, shade_legend
@@ -51,8 +53,8 @@ def score_section(rows: Sequence[Scores]) -> Markup:
     """Return the table of the rows."""
     return section(
         "Four ways to decide, on the same flights",
-        "The best figure of each column that could have been had at the time stands out; best in hindsight has seen "
-        "the whole year before deciding on it, and marks what is out of reach.",
+        "The best figure of each column that could have been had at the time stands out; best in "
+        "hindsight has seen the whole year before deciding on it, and marks what is out of reach.",
         score_table(_COLUMNS, [_row(each) for each in rows]),
     )
 
@@ -67,19 +69,18 @@ def quality_section(histories: Sequence[History], steps: Sequence[Step], storms:
         tuple(storms),
         pins,
     )
+    panels: tuple[tuple[str, Metric], ...] = (
+        ("Log loss per week, lower is better", "log_loss"),
+        ("Brier score per week, lower is better", "brier"),
+    )
     others = [
-        LineChart(
-            title, f"{title}, week by week.", lines(histories, metric, NAMES), tuple(storms), named=False
-        )
-        for title, metric in (
-            ("Log loss per week, lower is better", "log_loss"),
-            ("Brier score per week, lower is better", "brier"),
-        )
+        LineChart(title, title, lines(histories, metric, NAMES), tuple(storms), named=False)
+        for title, metric in panels
     ]
     return section(
         "Quality, week by week",
-        "AUC is the chance that a late flight was given a higher output than one on time: one half is a coin, and "
-        "higher is better. Point at a week for its values.",
+        "AUC is the chance that a late flight was given a higher output than one on time: one half is a "
+        "coin, and higher is better. Point at a week for its values.",
         figure(auc, legend=_legend(auc), wide=Frame(1000, 390), narrow=Frame(380, 300)),
         small_multiples(others, wide=Frame(484, 210), narrow=Frame(380, 190), across=2),
     )
@@ -97,8 +98,8 @@ def gain_section(histories: Sequence[History], steps: Sequence[Step], storms: Se
     )
     return section(
         "What learning adds",
-        "The same weeks, less the static model's AUC: above the line, learning helped; what all models found hard, such "
-        "as a storm, cancels out.",
+        "The same weeks, less the static model's AUC: above the line, learning helped; what all models "
+        "found hard, such as a storm, cancels out.",
         figure(chart, legend=_legend(chart), wide=Frame(1000, 300), narrow=Frame(380, 260)),
     )
 
@@ -113,8 +114,8 @@ def versions_section(versions: Sequence[Span], steps: Sequence[Step], storms: Se
     )
     return section(
         "Who decided, and when",
-        "Read each row from left to right: a challenger is trained, proves itself in shadow and canary, and replaces "
-        "the champion, which is watched for a while in case it has to return.",
+        "Read each row from left to right: a challenger is trained, proves itself in shadow and canary, "
+        "and replaces the champion, which is watched for a while in case it has to return.",
         figure(chart, legend=stage_legend(chart.spans)),
         _ledger(steps),
     )
@@ -134,8 +135,8 @@ def drift_section(drift: Sequence[HeatRow], steps: Sequence[Step]) -> Markup:
     left_out = len(ordered) - _FEATURES_MOST
     return section(
         "Drift, feature by feature",
-        "How far each feature's values have moved from those the champion of that week was trained on (population "
-        "stability index): below 0.1 is steady, above 0.2 a change worth knowing.",
+        "How far each feature's values have moved from those the champion of that week was trained on "
+        "(population stability index): below 0.1 is steady, above 0.2 a change worth knowing.",
         figure(chart, legend=shade_legend(chart)),
         note(f"The {left_out} features that drifted least are not shown.") if left_out > 0 else EMPTY,
     )
@@ -149,8 +150,8 @@ def calibration_section(curves: Sequence[tuple[str, RowName, Sequence[Calibratio
     ]
     return section(
         "Calibration: can the outputs be taken at their word?",
-        "Of the flights that were given 0.3, three in ten should be late: the closer to the diagonal, the better; a "
-        "curve below it promised too much. The bars count how often each output was given.",
+        "Of the flights that were given 0.3, three in ten should be late: the closer to the diagonal, "
+        "the better; a curve below it promised too much. The bars count how often each output was given.",
         small_multiples(plots, wide=Frame(230, 320), narrow=Frame(172, 260), across=4, across_narrow=2),
     )
 
@@ -166,8 +167,8 @@ def latency_section(buckets: Sequence[Bucket], quantiles: Sequence[tuple[float, 
     )
     return section(
         "How long a decision takes",
-        "Each bar counts decisions of about the same duration, on a logarithmic axis; 99 of 100 decisions took no "
-        "longer than the mark p99.",
+        "Each bar counts decisions of about the same duration, on a logarithmic axis; 99 of 100 "
+        "decisions took no longer than the mark p99.",
         figure(chart, wide=Frame(1000, 230), narrow=Frame(380, 220)),
     )
 
@@ -198,8 +199,7 @@ def _row(scores: Scores) -> Row:
 
 def _legend(chart: LineChart) -> Markup:
     bands = [key("band", "storm")] if chart.bands else []
-    pins = [key("pin", "promotion")] if chart.markers else []
-    return line_legend(chart.series[::-1], *bands, *pins)
+    return line_legend(chart.series[::-1], *bands, *pin_keys(chart.markers))
 
 
 def _ledger(steps: Sequence[Step]) -> Markup:

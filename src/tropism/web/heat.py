@@ -25,7 +25,7 @@ class HeatRow:
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """Rows of shades over time. ``thresholds`` (six at most) part the shades; a value that is absent is hollow."""
+    """Rows of shades over time. ``thresholds`` (six at most) part the shades; an absent value is hollow."""
 
     title: str
     description: str
@@ -61,7 +61,7 @@ class _Grid:
         times = sorted({time for row in chart.rows for time, _ in row.values})
         step = min((b - a for a, b in pairwise(times)), default=_WEEK_US)
         names = max(width_of(row.name, 12) for row in chart.rows) + 10
-        left = min(names, frame.width * (0.34 if frame.narrow else 0.24))
+        left = min(names, frame.width * (0.42 if frame.narrow else 0.3))
         top = 30.0 if chart.markers else 6.0
         row = 15.0 if frame.narrow else 18.0
         height = top + row * len(chart.rows) + 40
@@ -104,13 +104,14 @@ class _Grid:
         for time, value in row.values:
             shade = self.chart.shade(value)
             told = f"{row.name}, {day(time)}: {self.chart.unit} {decimal(value, self.chart.digits)}"
+            inset = 0.6 if shade is None else 0.0
             yield titled(
                 "rect",
                 told,
-                x=self.x(time),
-                y=top,
-                width=self._width() - 0.6,
-                height=self.row - 1,
+                x=self.x(time) + inset,
+                y=top + inset,
+                width=max(1.0, self._width() - 0.8 - 2 * inset),
+                height=self.row - 1 - 2 * inset,
                 class_=_shade_class(shade),
             )
 

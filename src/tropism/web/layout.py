@@ -53,6 +53,7 @@ class Marker:
     at_us: int
     label: str
     detail: str = ""
+    tone: Tone = "leaf"
 
 
 def svg(title: str, description: str, frame: Frame, *children: Markup, **attributes: str | None) -> Markup:
@@ -77,7 +78,7 @@ def nothing(title: str, description: str, frame: Frame) -> Markup:
 
 
 def place(spans: Sequence[tuple[float, float]], tiers: int, gap: float = 4.0) -> list[int | None]:
-    """Return for each stretch the first tier where it meets no earlier one, or None if it meets one in all."""
+    """Return for each stretch the first tier where it meets no earlier one, or None if there is none."""
     taken: list[list[tuple[float, float]]] = [[] for _ in range(tiers)]
     found: list[int | None] = []
     for low, high in spans:
@@ -133,7 +134,7 @@ def value_axis(y: Scale, ticks: Sequence[Tick], left: float, right: float) -> Ma
 
 
 def bands(items: Sequence[Band], x: Scale, top: float, bottom: float, lane: float | None) -> Markup:
-    """Return stretches of time, shaded; their names go on the lane above, the longest first, where they fit."""
+    """Return stretches of time, shaded; their names go on the lane above, where they fit."""
     seen = [each for each in items if each.end_us >= x.low and each.start_us <= x.high]
     spans = [_stretch(each, x) for each in seen]
     shades = [
@@ -168,7 +169,7 @@ def _pin(marker: Marker, x: float, lane: float, bottom: float, tier: int | None)
         tag("line", x1=x, x2=x, y1=height + 2, y2=lane, class_="stem") if tier else EMPTY,
         tag("circle", cx=x, cy=lane, r=3.2),
         label(marker.label, x, height, text_anchor="middle") if tier is not None else EMPTY,
-        class_="pin",
+        class_=f"pin t-{marker.tone}",
     )
 
 

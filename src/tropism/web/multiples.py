@@ -1,8 +1,9 @@
-"""Charts on a page: each drawn for a wide and for a narrow screen, alone or as small multiples side by side."""
+"""Charts on a page: drawn for a wide and for a narrow screen, alone or as small multiples."""
 
 from collections.abc import Sequence
+from typing import Literal
 
-from tropism.web.layout import Chart, Frame
+from tropism.web.layout import Chart, Frame, Tone
 from tropism.web.lines import Series
 from tropism.web.svg import EMPTY, Markup, join, tag, text
 
@@ -24,7 +25,7 @@ def small_multiples(
     across: int,
     across_narrow: int = 1,
 ) -> Markup:
-    """Return charts of one kind side by side, each under its own name, so that they are compared at a glance."""
+    """Return charts of one kind side by side, each under its name, to be compared at a glance."""
     cells = [
         tag("div", tag("h3", text(each.title)), both(each, wide, narrow), class_="cell") for each in charts
     ]
@@ -47,13 +48,16 @@ def line_legend(series: Sequence[Series], *extra: Markup) -> Markup:
     return tag("div", *(_line_key(each) for each in series), *extra, class_="legend")
 
 
-def key(kind: str, name: str) -> Markup:
+def key(kind: Literal["band", "pin"], name: str, tone: Tone = "leaf") -> Markup:
     """Return the key of a band or a pin."""
     if kind == "band":
         drawn = tag("g", tag("rect", x=7, y=0, width=8, height=12), class_="band")
     else:
         drawn = tag(
-            "g", tag("line", x1=11, x2=11, y1=3, y2=12), tag("circle", cx=11, cy=4, r=3.2), class_="pin"
+            "g",
+            tag("line", x1=11, x2=11, y1=3, y2=12),
+            tag("circle", cx=11, cy=4, r=3.2),
+            class_=f"pin t-{tone}",
         )
     return tag("span", tag("svg", drawn, viewBox="0 0 22 12", class_="key", aria_hidden="true"), text(name))
 

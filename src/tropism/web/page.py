@@ -1,4 +1,4 @@
-"""One self-contained page: no font, script, picture or style comes from elsewhere, and the page itself forbids it."""
+"""One self-contained page: nothing on it comes from elsewhere, and the page itself forbids that."""
 
 import base64
 import hashlib
@@ -14,8 +14,8 @@ from tropism.web.words import ABSENT, decimal, finite
 
 _MARK = Markup(
     '<svg viewBox="0 0 26 26" aria-hidden="true"><g class="t-leaf" fill="none" stroke="var(--leaf)" '
-    'stroke-width="2" stroke-linecap="round"><path d="M13 24C13 17 10 14 5.5 12.5"/><path d="M13 24C13 13 16 8 '
-    '22 4.5"/></g><g fill="var(--leaf)"><path d="M23.5 3C17 2.5 13.6 5.4 13.8 11C19.5 11.4 23 8.6 23.5 3z"/>'
+    'stroke-width="2" stroke-linecap="round"><path d="M13 24C13 17 10 14 5.5 12.5"/>'
+    '<path d="M13 24C13 13 16 8 22 4.5"/></g><g fill="var(--leaf)"><path d="M23.5 3C17 2.5 13.6 5.4 13.8 11C19.5 11.4 23 8.6 23.5 3z"/>'
     '<path d="M2.5 10.5C2.8 14.6 5.6 16.8 10.4 16.3C10.4 12.2 7.6 9.8 2.5 10.5z"/></g></svg>'
 )
 
@@ -72,7 +72,7 @@ def note(words: str) -> Markup:
 
 
 def score_table(columns: Sequence[Column], rows: Sequence[Row]) -> Markup:
-    """Return rows of scores with the best of each column set apart; on a phone, rows and columns change places."""
+    """Return rows of scores, the best of each column set apart; on a phone, rows become columns."""
     cells = [
         [_cell(column, row.values[k], _best(column, rows, k, row)) for k, column in enumerate(columns)]
         for row in rows
@@ -203,7 +203,7 @@ def _written(column: Column, value: float | None) -> str:
     known = finite(value)
     if known is None:
         return ABSENT
-    return f"{decimal(known * 100, 1)} %" if column.percent else decimal(known, column.digits)
+    return f"{decimal(known * 100, 1)}\u00a0%" if column.percent else decimal(known, column.digits)
 
 
 def _best(column: Column, rows: Sequence[Row], k: int, row: Row) -> bool:

@@ -1,4 +1,4 @@
-"""Markup that cannot be forgotten to be escaped: text becomes `Markup` only through `text` or as an attribute."""
+"""Markup whose escaping cannot be forgotten: text becomes `Markup` only through `text` or as an attribute."""
 
 import html
 import math
@@ -17,7 +17,7 @@ _VOID = frozenset({"meta", "link", "br"})
 
 
 def text(value: object) -> Markup:
-    """Return a value as escaped text; characters that a page cannot hold, or that turn its direction, are shown as �."""
+    """Return a value as escaped text, a sign in place of what a page cannot hold or what turns its direction."""
     return Markup(html.escape(_FORBIDDEN.sub("\ufffd", str(value)), quote=True))
 
 
@@ -64,13 +64,18 @@ def width_of(content: str, size: float = 12.0) -> float:
 
 
 def shortened(content: str, width: float, size: float = 12.0) -> str:
-    """Return text cut to a width, the cut shown by an ellipsis."""
+    """Return text cut to a width in its middle: what names have in common is mostly their beginning."""
     if width_of(content, size) <= width:
         return content
-    kept = content
-    while kept and width_of(kept + "…", size) > width:
-        kept = kept[:-1]
-    return kept + "…"
+    kept = len(content)
+    while kept and width_of(_cut(content, kept), size) > width:
+        kept -= 1
+    return _cut(content, kept)
+
+
+def _cut(content: str, kept: int) -> str:
+    last = kept * 2 // 5
+    return f"{content[: kept - last].rstrip()}…{content[len(content) - last :].lstrip()}"
 
 
 def _attribute(value: str | float) -> str:

@@ -48,13 +48,13 @@ def padded(values: Iterable[float], *, share: float = 0.06) -> tuple[float, floa
 
 def number_ticks(low: float, high: float, most: int = 6) -> list[Tick]:
     """Return at most so many round numbers between low and high."""
-    step, digits = _step((high - low) / max(1, most - 1))
+    step, digits = _step(low, high, most)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [Tick(each * step, _axis_number(each * step, digits)) for each in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
-    """Return round numbers of a logarithmic axis: 1, 2 and 5 of each decade, or fewer if they are too many."""
+    """Return round numbers of a logarithmic axis: 1, 2 and 5 of each decade, or fewer."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for mantissas in ((1, 2, 5), (1, 3), (1,)):
         found = [m * 10.0**k for k in decades for m in mantissas if low <= m * 10.0**k <= high]
@@ -83,10 +83,11 @@ _CALENDAR: tuple[tuple[int, int], ...] = (
 )
 
 
-def _step(rough: float) -> tuple[float, int]:
-    power = math.floor(math.log10(rough))
-    mantissa = next((each for each in (1, 2, 5) if each * 10.0**power >= rough * (1 - 1e-9)), 10)
-    step = mantissa * 10.0**power
+def _step(low: float, high: float, most: int) -> tuple[float, int]:
+    """Return the smallest round step that marks at most so many places, and its decimals."""
+    power = math.floor(math.log10((high - low) / max(1, most))) - 1
+    steps = (mantissa * 10.0**k for k in range(power, power + 5) for mantissa in (1, 2, 5))
+    step = next(each for each in steps if math.floor(high / each) - math.ceil(low / each) + 1 <= most)
     return step, max(0, -math.floor(math.log10(step) + 1e-9))
 
 

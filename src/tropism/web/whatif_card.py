@@ -2,10 +2,21 @@
 
 from dataclasses import dataclass
 
-from tropism.web.facts import TONES, History, RowName, Scores, Step, described, evidence, lines, promotions
+from tropism.web.facts import (
+    TONES,
+    History,
+    RowName,
+    Scores,
+    Step,
+    described,
+    evidence,
+    lines,
+    pin_keys,
+    promotions,
+)
 from tropism.web.layout import Frame
 from tropism.web.lines import LineChart
-from tropism.web.multiples import figure, key, line_legend, small_multiples
+from tropism.web.multiples import figure, line_legend, small_multiples
 from tropism.web.page import Column, Header, Row, Tile, ledger, page, score_table, section
 from tropism.web.svg import EMPTY, Markup
 from tropism.web.whatif_verdict import Verdict, judge
@@ -81,7 +92,8 @@ def _tiles(card: WhatIfCard) -> tuple[Tile, ...]:
 def _table(card: WhatIfCard) -> Markup:
     return section(
         "The same rows, decided four ways",
-        f"Every row was decided before its label was known, with {card.model}; the best figure of each column stands out.",
+        f"Every row was decided before its label was known, with {card.model}; the best figure of each "
+        "column stands out.",
         score_table(_COLUMNS, [_row(each) for each in card.scores]),
     )
 
@@ -116,10 +128,11 @@ def _quality(card: WhatIfCard) -> Markup:
             named=False,
         ),
     ]
-    legend = line_legend(loss.series[::-1], *([key("pin", "promotion")] if pins else []))
+    legend = line_legend(loss.series[::-1], *pin_keys(pins))
     return section(
         "Quality over time",
-        "Log loss is what being sure of the wrong thing costs: lower is better. Where the lines part, learning matters.",
+        "Log loss is what being sure of the wrong thing costs: lower is better. Where the lines part, "
+        "learning matters.",
         figure(loss, legend=legend, wide=Frame(830, 290), narrow=Frame(380, 270)),
         small_multiples(others, wide=Frame(400, 180), narrow=Frame(380, 180), across=2),
         _ledger(card.steps),

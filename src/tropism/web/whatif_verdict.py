@@ -49,24 +49,24 @@ def judge(scores: Sequence[Scores], histories: Sequence[History]) -> Verdict:
         return Verdict(
             "unclear",
             "Too little data to tell whether a loop would pay.",
-            f"There are {plural(outcomes, 'scored outcome')} in {plural(_periods(histories), 'period')}; it takes "
-            f"{_OUTCOMES_MIN} outcomes in {_PERIODS_MIN} periods at least. Bring more history, or shorter periods.",
+            f"There are {plural(outcomes, 'scored outcome')} in {plural(_periods(histories), 'period')}; "
+            f"it takes {_OUTCOMES_MIN} outcomes in {_PERIODS_MIN} periods at least. Bring more history, "
+            "or shorter periods.",
         )
-    told = f"95 % range {_share(gain.low)} to {_share(gain.high)}"
     detail = " ".join(filter(None, [_cost(by_row), _cron(by_row, histories), _baseline(by_row)]))
     if gain.low > 0 and gain.share >= _WORTH:
-        auc = _auc(by_row)
+        return Verdict("yes", f"Yes: learning on lowers log loss by {_told(gain)}{_auc(by_row)}.", detail)
+    if gain.high < 0:
+        return Verdict("no", f"No: learning on raises log loss by {_told(_turned(gain))}.", detail)
+    if gain.high < _WORTH:
         return Verdict(
-            "yes",
-            f"Yes: the loop's log loss is {_share(gain.share)} lower than that of a model trained once{auc} ({told}).",
+            "no",
+            f"No: a model trained once stays about as good; learning on changes log loss by {_change(gain)}.",
             detail,
         )
-    if gain.high < _WORTH:
-        return Verdict("no", f"No: {_no(gain)} ({told}).", detail)
     return Verdict(
         "unclear",
-        f"Too close to tell: the loop's log loss differs by {_signed_share(-gain.share)} from that of a model trained once, "
-        f"and chance alone could do that ({told} lower).",
+        f"Too close to tell: learning on changes log loss by {_change(gain)}, which chance alone could do.",
         detail,
     )
 
@@ -123,7 +123,9 @@ def _periods(histories: Sequence[History]) -> int:
 
 def _auc(by_row: dict[RowName, Scores]) -> str:
     own, once = _value(by_row, "tropism"), _value(by_row, "static")
-    return "" if own is None or once is None else f", its AUC {signed(own - once)}"
+    if own is None or once is None:
+        return ""
+    return f", and {'raises' if own >= once else 'lowers'} AUC by {decimal(abs(own - once))}"
 
 
 def _value(by_row: dict[RowName, Scores], row: RowName) -> float | None:
@@ -148,7 +150,8 @@ def _cron(by_row: dict[RowName, Scores], histories: Sequence[History]) -> str:
             f"Training by the calendar{cost} does worse: the loop's log loss is {_share(gain.share)} lower."
         )
     if gain.high < 0:
-        return f"Training by the calendar{cost} does better: its log loss is {_share(-gain.share)} lower than the loop's."
+        higher = _share(-gain.share)
+        return f"Training by the calendar{cost} does better: the loop's log loss is {higher} higher."
     return f"Training by the calendar comes to about the same{cost}."
 
 
@@ -158,23 +161,29 @@ def _baseline(by_row: dict[RowName, Scores]) -> str:
     if own is None or repeated is None or repeated < own:
         return ""
     return (
-        f"Careful: repeating the last label is right in {_share(repeated)} of cases, the loop in {_share(own)}, so "
-        "these features may not say much beyond it."
+        f"Careful: repeating the last label is right in {_share(repeated)} of cases, the loop in "
+        f"{_share(own)}: these features may say little beyond it."
     )
 
 
-def _no(gain: Gain) -> str:
-    if gain.high < 0:
-        return f"the loop's log loss is {_share(-gain.share)} higher than that of a model trained once"
-    return (
-        "a model trained once stays as good as one that keeps learning; the log loss differs by "
-        f"{_signed_share(-gain.share)}"
-    )
+def _told(gain: Gain) -> str:
+    return f"{_share(gain.share)} (95\u00a0% range {_share(gain.low)} to {_share(gain.high)})"
+
+
+def _change(gain: Gain) -> str:
+    turned = _turned(gain)
+    reach = f"{_signed_share(turned.low)} to {_signed_share(turned.high)}"
+    return f"{_signed_share(turned.share)} (95\u00a0% range {reach})"
+
+
+def _turned(gain: Gain) -> Gain:
+    """Return by how much log loss rises instead."""
+    return Gain(-gain.share, -gain.high, -gain.low)
 
 
 def _share(share: float) -> str:
-    return f"{decimal(share * 100, 1)} %"
+    return f"{decimal(share * 100, 1)}\u00a0%"
 
 
 def _signed_share(share: float) -> str:
-    return f"{signed(share * 100, 1)} %"
+    return f"{signed(share * 100, 1)}\u00a0%"

@@ -1,4 +1,4 @@
-"""Numbers, durations and instants as people read them. A value that is absent is shown as absent, never as zero."""
+"""Numbers, durations and instants as people read them; what is absent is shown as absent, never as zero."""
 
 import math
 from datetime import UTC, datetime
@@ -42,7 +42,7 @@ def count(value: float | None) -> str:
 def percent(share: float | None, digits: int = 0) -> str:
     """Return a share as a percentage."""
     known = finite(share)
-    return ABSENT if known is None else f"{decimal(known * 100, digits)} %"
+    return ABSENT if known is None else f"{decimal(known * 100, digits)}\u00a0%"
 
 
 def plural(number: float, noun: str) -> str:
@@ -57,14 +57,14 @@ def duration(seconds: float | None) -> str:
         return ABSENT
     if abs(known) >= 3600:
         hours, rest = divmod(round(known / 60), 60)
-        return f"{count(hours)} h {rest} min"
+        return f"{count(hours)}\u00a0h {rest}\u00a0min"
     if abs(known) >= 59.95:
         minutes, rest = divmod(round(known), 60)
-        return f"{minutes} min {rest} s"
+        return f"{minutes}\u00a0min {rest}\u00a0s"
     if not known:
-        return "0 s"
+        return "0\u00a0s"
     unit = next(each for each in _UNITS if abs(known) >= each[0] * 0.9995)
-    return f"{_three(known / unit[1])} {unit[2]}"
+    return f"{_three(known / unit[1])}\u00a0{unit[2]}"
 
 
 def day(time_us: int) -> str:
