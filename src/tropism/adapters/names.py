@@ -1,13 +1,12 @@
-"""What may name a blob, and what may be run as a job: the same rules for every adapter."""
+"""What may name a blob, and what may stand under it: the same rules for every adapter."""
 
-import sys
-from collections.abc import Callable
-from typing import Any
+from hashlib import sha256
 
-from tropism.core.errors import InvalidInputError
+from tropism.core.errors import ConflictError, InvalidInputError, NotFoundError
 
 _NAME_BYTES_MAX = 900
 _SEGMENT_BYTES_MAX = 200
+_DIGEST_CHARACTERS = 64
 
 
 def check_blob_name(name: str) -> None:
@@ -17,45 +16,40 @@ def check_blob_name(name: str) -> None:
     """
     segments = name.split("/")
     bad = any(segment in ("", ".", "..") or not _storable(segment) for segment in segments)
-    if bad or len(name.encode(errors="replace")) > _NAME_BYTES_MAX:
+    if bad or len(name.encode()) > _NAME_BYTES_MAX:
         raise InvalidInputError(
             f"Cannot use blob name {name!r}: it has an empty, '.', '..', unprintable or too long segment. "
             f"Write it like 'models/sha256/ab12'."
         )
 
 
-def _storable(segment: str) -> bool:
-    return segment.isprintable() and "\\" not in segment and len(segment.encode()) <= _SEGMENT_BYTES_MAX
+def is_intact(name: str, data: bytes) -> bool:
+    """Return whether bytes are what their name says, where it says: ``.../sha256/<digest>``."""
+    *_, kind, digest = ("", *name.split("/"))
+    addressed = kind == "sha256" and len(digest) == _DIGEST_CHARACTERS
+    return not addressed or sha256(data).hexdigest() == digest
 
 
-def function_name(function: Callable[[bytes], bytes]) -> str:
-    """Return ``module:name`` of a job's function, by which another process finds it.
-
-    Raises: InvalidInputError if nobody else could find it: a lambda, a nested function, a method, or
-    something defined in the main program.
-    """
-    module = getattr(function, "__module__", None) or "?"
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    if module == "__main__" or getattr(sys.modules.get(module), name, None) is not function:
+def check_content(name: str, data: bytes) -> None:
+    """Refuse bytes that are not what their name says. Raises: InvalidInputError."""
+    if not is_intact(name, data):
         raise InvalidInputError(
-            f"Cannot run job {f'{module}:{name}'!r}: another process could not import it. "
-            f"Define it with 'def' at the top level of an importable module."
+            f"Cannot put blob {name!r}: its bytes have another SHA-256. Name it by its content's digest."
         )
-    return f"{module}:{name}"
 
 
-def describe_error(error: BaseException) -> str:
-    """Return an exception as text that crosses processes: its type and message."""
-    return f"{type(error).__name__}: {error}".rstrip(". ")
+def other_bytes(name: str) -> ConflictError:
+    """Return what putting other bytes under a name raises."""
+    return ConflictError(
+        f"Cannot put blob {name!r}: other bytes stand there. Choose another name, or delete it first."
+    )
 
 
-def job_failed(name: str, text: str) -> InvalidInputError:
-    """Return what ``Compute.run`` raises when a job raised."""
-    return InvalidInputError(f"Cannot finish job {name!r}: it raised {text}. Mend the job or its payload.")
+def no_blob(name: str) -> NotFoundError:
+    """Return what getting an absent name raises."""
+    return NotFoundError(f"Cannot get blob {name!r}: there is none. List the names to see what is there.")
 
 
-def load_function(name: str) -> Any:
-    """Return the function that ``function_name`` named."""
-    module, _, attribute = name.partition(":")
-    __import__(module)
-    return getattr(sys.modules[module], attribute)
+def _storable(segment: str) -> bool:
+    # Printable text has no lone surrogates and no control characters.
+    return segment.isprintable() and "\\" not in segment and len(segment.encode()) <= _SEGMENT_BYTES_MAX

@@ -2,15 +2,15 @@
 
 import os
 import tomllib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields, replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from tropism.core.errors import InvalidInputError, NotSupportedError
 from tropism.ports.clock import Clock
+from tropism.ports.opening import open_url
 from tropism.ports.platform import Platform
 
 
@@ -18,9 +18,9 @@ from tropism.ports.platform import Platform
 class Settings:
     """The URL of every port; the defaults are embedded, under ``./.tropism/``."""
 
-    log: str = "sqlite:.tropism/tropism.db"
-    state: str = "sqlite:.tropism/tropism.db"
-    blobs: str = "file:.tropism/blobs"
+    log: str = "sqlite:///./.tropism/tropism.db"
+    state: str = "sqlite:///./.tropism/tropism.db"
+    blobs: str = "file:./.tropism/blobs"
     compute: str = "process:"
 
 
@@ -52,29 +52,6 @@ def read_settings(folder: Path = Path(), environment: Mapping[str, str] | None =
     return replace(Settings(), **{port: found[port] for port in PORTS if port in found})
 
 
-async def _open(url: str) -> Any:
-    scheme, colon, _ = url.partition(":")
-    if not colon or not scheme:
-        raise InvalidInputError(
-            f"Cannot open {url!r}: it has no scheme. Write a URL such as 'sqlite:.tropism/tropism.db'."
-        )
-    (*found,) = entry_points(group="tropism.adapters", name=scheme)
-    if not found:
-        known = sorted({entry.name for entry in entry_points(group="tropism.adapters")})
-        raise NotSupportedError(
-            f"Cannot open {url!r}: no adapter is installed for {scheme!r}. Use one of {known}, "
-            f"or install the package that brings it."
-        )
-    try:
-        opener: Callable[[str], Awaitable[Any]] = found[0].load()
-    except ImportError as error:
-        raise NotSupportedError(
-            f"Cannot open {url!r}: its adapter needs {error.name!r}, which is not installed. "
-            f"Run pip install 'tropism[{scheme}]'."
-        ) from error
-    return await opener(url)
-
-
 @asynccontextmanager
 async def open_platform(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Platform]:
     """Open every port of the settings, each URL once, and close them at the end.
@@ -87,7 +64,7 @@ async def open_platform(settings: Settings, *, clock: Clock | None = None) -> As
         opened: dict[str, Any] = {}
         urls: dict[str, str] = {port: getattr(settings, port) for port in PORTS}
         for url in dict.fromkeys(urls.values()):
-            opened[url] = adapter = await _open(url)
+            opened[url] = adapter = await open_url(url)
             close = getattr(adapter, "close", None)
             if close is not None:
                 stack.push_async_callback(close)

@@ -104,8 +104,12 @@ class Handler:
         return tuple(dict.fromkeys((*self.outputs, *more)))
 
 
-def analyse(function: Callable[..., Any]) -> tuple[tuple[type[Event], ...], Shape, tuple[Injection, ...]]:
+def analyse(
+    function: Callable[..., Any], named: tuple[type[Event], ...] = ()
+) -> tuple[tuple[type[Event], ...], Shape, tuple[Injection, ...]]:
     """Return the events, the shape and the injections that a handler's signature declares.
+
+    Where the annotation leaves the event open (``Any`` or ``Event``), the named ones are meant.
 
     Raises: InvalidInputError if the first parameter is no event, or another has no ``use(...)``.
     """
@@ -117,31 +121,33 @@ def analyse(function: Callable[..., Any]) -> tuple[tuple[type[Event], ...], Shap
             f"Cannot handle events with {name!r}: its first parameter has no type. "
             f"Annotate it with an event, Envelope[...], list[...] or Batch[...]."
         )
-    events, shape = _shape(name, hints[parameters[0].name])
+    events, shape = _shape(name, hints[parameters[0].name], named)
     return events, shape, tuple(_injection(name, p, hints) for p in parameters[1:])
 
 
-def _shape(name: str, hint: Any) -> tuple[tuple[type[Event], ...], Shape]:
+def _shape(name: str, hint: Any, named: tuple[type[Event], ...]) -> tuple[tuple[type[Event], ...], Shape]:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Envelope:
-        return _events(name, arguments[0]), Shape.ENVELOPE
+        return _events(name, arguments[0], named), Shape.ENVELOPE
     if origin is Batch:
-        return _events(name, arguments[0]), Shape.BATCH
+        return _events(name, arguments[0], named), Shape.BATCH
     if origin is list and get_origin(arguments[0]) is Envelope:
-        return _events(name, get_args(arguments[0])[0]), Shape.ENVELOPES
+        return _events(name, get_args(arguments[0])[0], named), Shape.ENVELOPES
     if origin is list:
-        return _events(name, arguments[0]), Shape.LIST
-    events = _events(name, hint)
+        return _events(name, arguments[0], named), Shape.LIST
+    events = _events(name, hint, named)
     return events, Shape.TICK if events == (Tick,) else Shape.ONE
 
 
-def _events(name: str, hint: Any) -> tuple[type[Event], ...]:
+def _events(name: str, hint: Any, named: tuple[type[Event], ...]) -> tuple[type[Event], ...]:
+    if named and (hint is Any or hint is Event):
+        return named
     union = get_origin(hint) in {Union, types.UnionType}
     found = get_args(hint) if union else (hint,)
     wrong = [kind for kind in found if not (isinstance(kind, type) and issubclass(kind, Event))]
-    if wrong:
+    if wrong or hint is Event:
         raise InvalidInputError(
-            f"Cannot handle events with {name!r}: {wrong[0]!r} is not an event type. "
+            f"Cannot handle events with {name!r}: {found[0]!r} is not an event type. "
             f"Annotate its first parameter with subclasses of Event."
         )
     return tuple(found)

@@ -10,8 +10,7 @@ import msgspec
 from tropism.core.envelope import Envelope
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
-from tropism.ports.blobs import Blobs
-from tropism.ports.clock import Clock
+from tropism.ports.platform import Platform
 from tropism.runtime.view import Reader, View
 
 T = TypeVar("T")
@@ -88,9 +87,9 @@ class Site:
     """What a resource may use where it is opened: one site a worker."""
 
     service: str
+    live: bool
+    platform: Platform
     reader: Callable[[View, int, str | None], Reader]
-    blobs: Blobs
-    clock: Clock
     stored: Callable[[str], Any]
     """Reads, awaited, a value that the resource had committed under a name."""
 

@@ -1,6 +1,6 @@
 """Named groups of handlers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -37,17 +37,19 @@ class Service:
         retry: Retry | None = None,
         timeout_seconds: float = 60.0,
         batch_count_max: int = 1024,
+        emits: Sequence[type[Event]] = (),
     ) -> Callable[[F], F]:
         """Handle events with the decorated function; its signature says what it takes and gives.
 
         ``by`` re-keys the events: order, lanes and state then go by its result. Without naming events,
-        the first parameter's annotation does. The function itself stays as it is, callable in a test.
+        the first parameter's annotation does. ``emits`` names events that the return annotation does not,
+        because it says ``Output``. The function itself stays as it is, callable in a test.
 
         Raises: InvalidInputError if the signature does not fit.
         """
 
         def add(function: F) -> F:
-            announced, shape, injections = analyse(function)
+            announced, shape, injections = analyse(function, events)
             if events and set(events) != set(announced):
                 raise InvalidInputError(
                     f"Cannot handle {[e.__name__ for e in events]} with {function.__qualname__!r}: it takes "
@@ -61,7 +63,7 @@ class Service:
                     shape=shape,
                     many=shape in MANY,
                     injections=injections,
-                    outputs=output_types(function),
+                    outputs=(*output_types(function), *emits),
                     retry=retry or Retry(),
                     guarantee=guarantee,
                     timeout_seconds=timeout_seconds,
@@ -74,7 +76,13 @@ class Service:
         return add
 
     def every(
-        self, period: timedelta, *, key: str = "", retry: Retry | None = None, timeout_seconds: float = 60.0
+        self,
+        period: timedelta,
+        *,
+        key: str = "",
+        retry: Retry | None = None,
+        timeout_seconds: float = 60.0,
+        emits: Sequence[type[Event]] = (),
     ) -> Callable[[F], F]:
         """Call the decorated function with a Tick at every multiple of a period since 1970.
 
@@ -85,7 +93,7 @@ class Service:
             raise InvalidInputError(
                 f"Cannot tick every {period}: the shortest period is a second. Choose a longer one."
             )
-        return self._special(Tick, retry, timeout_seconds, every=period, tick_key=key)
+        return self._special(Tick, retry, timeout_seconds, emits, every=period, tick_key=key)
 
     def expired(
         self, state: str, *, retry: Retry | None = None, timeout_seconds: float = 60.0
@@ -101,6 +109,7 @@ class Service:
         kind: type[Event],
         retry: Retry | None,
         timeout_seconds: float,
+        emits: Sequence[type[Event]] = (),
         **more: Any,
     ) -> Callable[[F], F]:
         def add(function: F) -> F:
@@ -117,7 +126,7 @@ class Service:
                     events=announced,
                     shape=Shape.ONE,
                     injections=injections,
-                    outputs=output_types(function),
+                    outputs=(*output_types(function), *emits),
                     retry=retry or Retry(),
                     timeout_seconds=timeout_seconds,
                     **more,

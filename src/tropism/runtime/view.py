@@ -225,7 +225,7 @@ def _own_indices(
     return tuple(index for index in found if span[0] <= index < span[1])
 
 
-def _cell(  # noqa: PLR0917 (the hottest call of a read; keywords cost a third of it)
+def _cell(
     kind: str, series: Series, which: int, span: tuple[int, int], mine: tuple[int, ...], as_of_us: int
 ) -> Any:
     start, stop = span

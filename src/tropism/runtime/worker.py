@@ -162,9 +162,7 @@ class Worker:
         async def stored(key: str) -> bytes | None:
             return (await state.get(namespace, [key]))[0]
 
-        return Site(
-            self.service.name, self._tables.reader, self._platform.blobs, self._platform.clock, stored
-        )
+        return Site(self.service.name, self._live, self._platform, self._tables.reader, stored)
 
     # -- running ----------------------------------------------------------------------------------
 

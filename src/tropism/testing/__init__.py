@@ -1,1 +1,1 @@
-"""Tropism."""
+"""What proves a system and its adapters; free of any test framework."""

@@ -73,6 +73,19 @@ def test_enough_rare_cells_make_a_cell_of_their_own():
     assert pooled == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("rare", "kept"),
+    [((7, 1), [[200, 67], [200, 81]]), ((9, 1), [[200, 60, 9], [200, 80, 1]])],
+    ids=["four expected: into the smallest other", "five expected: left alone"],
+)
+def test_a_cell_is_rare_below_five_expected_rows(rare, kept):
+    one, other = [200, 60, rare[0]], [200, 80, rare[1]]
+    other[0] += sum(one) - sum(other)  # equal sides, so that half of the cell is expected on each
+    kept[1][0] = other[0]
+    expected = stats.chi2_contingency(kept, correction=False).pvalue
+    assert chi_square_p_value(one, other) == pytest.approx(expected, rel=1e-9)
+
+
 def test_one_cell_alone_allows_no_test():
     assert chi_square_p_value([50, 0], [60, 0]) is None
 

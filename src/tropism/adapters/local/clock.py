@@ -1,11 +1,11 @@
-"""The machine's own clock."""
+"""The machine's clock."""
 
 import asyncio
 import time
 
 
 class SystemClock:
-    """Wall clock and monotonic clock of this machine, and the event loop's timers."""
+    """A ``Clock`` of real time."""
 
     def now_us(self) -> int:
         """Return the wall clock in microseconds since 1970 UTC."""

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from tropism.adapters.names import check_blob_name
-from tropism.core.errors import ConflictError, NotFoundError
+from tropism.adapters.names import check_blob_name, check_content, no_blob, other_bytes
 
 
 class MemoryBlobs:
@@ -15,18 +14,15 @@ class MemoryBlobs:
     async def put(self, name: str, data: bytes) -> None:
         """Store bytes under a name."""
         check_blob_name(name)
+        check_content(name, data)
         if self._blobs.setdefault(name, data) != data:
-            raise ConflictError(
-                f"Cannot put blob {name!r}: other bytes stand there. Choose another name, or delete it first."
-            )
+            raise other_bytes(name)
 
     async def get(self, name: str) -> bytes:
         """Return the bytes under a name."""
         check_blob_name(name)
         if name not in self._blobs:
-            raise NotFoundError(
-                f"Cannot get blob {name!r}: there is none. List 'names' to see what is there."
-            )
+            raise no_blob(name)
         return self._blobs[name]
 
     async def names(self, prefix: str = "") -> Sequence[str]:

@@ -4,8 +4,7 @@ import asyncio
 import threading
 import time
 
-from tropism.adapters.names import describe_error, function_name, job_failed
-from tropism.core.errors import UnavailableError
+from tropism.adapters.jobs import checked, describe_error, function_name, job_failed, job_late
 from tropism.ports.compute import Job
 
 
@@ -25,26 +24,19 @@ class MemoryCompute:
         started = time.monotonic()
         try:
             async with asyncio.timeout(job.timeout_seconds):
-                result = await _in_thread(job) if self._threads else job.function(job.payload)
+                result = await _in_thread(job) if self._threads else checked(job.function(job.payload))
         except TimeoutError as error:
             if time.monotonic() - started < job.timeout_seconds:
                 raise job_failed(name, describe_error(error)) from error
-            raise _late(name, job) from error
+            raise job_late(name, job.timeout_seconds) from error
         except Exception as error:
             raise job_failed(name, describe_error(error)) from error
         if time.monotonic() - started > job.timeout_seconds:
-            raise _late(name, job)
+            raise job_late(name, job.timeout_seconds)
         return result
 
     async def close(self) -> None:
         """Do nothing: there is nothing to give back."""
-
-
-def _late(name: str, job: Job) -> UnavailableError:
-    return UnavailableError(
-        f"Cannot finish job {name!r}: it took longer than {job.timeout_seconds:g} seconds. "
-        f"Raise its 'timeout_seconds', or give it less to do."
-    )
 
 
 async def _in_thread(job: Job) -> bytes:
@@ -61,7 +53,7 @@ async def _in_thread(job: Job) -> bytes:
 
     def work() -> None:
         try:
-            outcome: tuple[bytes | None, Exception | None] = (job.function(job.payload), None)
+            outcome: tuple[bytes | None, Exception | None] = (checked(job.function(job.payload)), None)
         except Exception as error:  # noqa: BLE001 - whatever the job raises is its result
             outcome = (None, error)
         if not loop.is_closed():

@@ -9,6 +9,7 @@ from tropism.adapters.ends import Ends
 from tropism.adapters.records import RECORD_BYTES_MAX
 from tropism.adapters.sqlite.reader import Reader
 from tropism.adapters.sqlite.route import Submit
+from tropism.adapters.sqlite.schema import lane_start
 from tropism.adapters.sqlite.wire import Append, Create
 from tropism.core.envelope import Record, Stored
 from tropism.ports.log import Cursors, LogCapabilities, Partition
@@ -19,10 +20,10 @@ DURABILITY = (
 )
 
 _READ = (
-    "SELECT offset, known_us, id, type, subject, time_us, data, source, extensions FROM events "
-    "WHERE topic_id = ? AND partition = ? AND offset >= ? ORDER BY offset LIMIT ?"
+    "SELECT place - ?, known_us, id, type, subject, time_us, data, source, extensions FROM events "
+    "WHERE place >= ? AND place < ? ORDER BY place LIMIT ?"
 )
-_END = "SELECT max(offset) + 1 FROM events WHERE topic_id = ? AND partition = ?"
+_END = "SELECT max(place) + 1 FROM events WHERE place >= ? AND place < ?"
 _extensions = msgspec.json.Decoder(dict[str, str])
 
 
@@ -72,8 +73,11 @@ class SqliteLog:
     ) -> dict[Partition, Sequence[Stored]]:
         found: dict[Partition, Sequence[Stored]] = {}
         for (topic, number), offset in cursors.items():
-            topic_id = self._topic(sql, topic)[0]
-            rows = sql.execute(_READ, (topic_id, number, offset, max(count_max, 0)))
+            topic_id, partitions = self._topic(sql, topic)
+            if not 0 <= number < partitions:
+                continue
+            start, stop = lane_start(topic_id, number), lane_start(topic_id, number + 1)
+            rows = sql.execute(_READ, (start, start + max(offset, 0), stop, max(count_max, 0)))
             # One comprehension, no call per row: measured at 2.1 us a record, most of it SQLite's.
             records = [
                 Stored(
@@ -95,7 +99,8 @@ class SqliteLog:
         for topic in topics:
             topic_id, count = self._topic(sql, topic)
             for number in range(count):
-                ends[topic, number] = sql.execute(_END, (topic_id, number)).fetchone()[0] or 0
+                start, stop = lane_start(topic_id, number), lane_start(topic_id, number + 1)
+                ends[topic, number] = (sql.execute(_END, (start, stop)).fetchone()[0] or start) - start
         return ends
 
     def _topic(self, sql: sqlite3.Connection, name: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from tropism.adapters.sqlite.errors import translated
-from tropism.core.errors import NotSupportedError
+from tropism.core.errors import InvalidInputError, NotSupportedError
 
 SCHEMA_VERSION = 1
 """Stands in the file as ``user_version``; a newer one is refused."""
@@ -14,24 +14,34 @@ _PAGE_BYTES = 8192  # measured: 20 % faster to append and to read than 4096 with
 _CHECKPOINT_PAGES = 4000  # 32 MB of WAL: random ids touch many pages, which a larger WAL writes back once
 _BUSY_MS = 10_000  # nobody else writes; only a foreign tool's backup can be waited for
 
+PLACE_BITS = 40
+"""A record's place is its lane (a partition, numbered over all topics) and, in so many bits, its offset.
+
+As one integer it is the table's row id: measured a quarter cheaper to append than three key columns.
+"""
+
+LANES_PER_TOPIC = 4096
+
 # The last record of a partition says where the next one goes: retention must keep it.
 _TABLES = """
 CREATE TABLE topics(
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL) STRICT;
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL);
 CREATE TABLE events(
-    topic_id INTEGER NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,
-    known_us INTEGER NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, subject TEXT NOT NULL,
-    time_us INTEGER NOT NULL, data BLOB NOT NULL, source TEXT NOT NULL, extensions TEXT,
-    PRIMARY KEY(topic_id, partition, offset)) WITHOUT ROWID, STRICT;
+    place INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, known_us INTEGER NOT NULL, id TEXT NOT NULL,
+    type TEXT NOT NULL, subject TEXT NOT NULL, time_us INTEGER NOT NULL, data BLOB NOT NULL,
+    source TEXT NOT NULL, extensions TEXT);
+CREATE VIEW log AS
+    SELECT topics.name AS topic, place >> 40 & 4095 AS partition, place & (1 << 40) - 1 AS offset, events.*
+    FROM events JOIN topics ON topics.id = topic_id;
 CREATE UNIQUE INDEX event_ids ON events(topic_id, id);
 CREATE TABLE state(
     namespace TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, expires_us INTEGER,
-    PRIMARY KEY(namespace, key)) WITHOUT ROWID, STRICT;
+    PRIMARY KEY(namespace, key)) WITHOUT ROWID;
 CREATE INDEX state_expiries ON state(namespace, expires_us) WHERE expires_us IS NOT NULL;
 CREATE TABLE consumers(
     name TEXT NOT NULL PRIMARY KEY, token INTEGER NOT NULL, holder TEXT NOT NULL,
     lease_seconds REAL NOT NULL, clean INTEGER NOT NULL,
-    cursor BLOB, watermark_us INTEGER, applied BLOB) WITHOUT ROWID, STRICT;
+    cursor BLOB, watermark_us INTEGER, applied BLOB) WITHOUT ROWID;
 """
 
 
@@ -115,7 +125,21 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
-    if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise NotSupportedError(
             f"Cannot open database {str(path)!r}: it holds another program's tables. Name another file."
         )
+
+
+def check_partitions(topic: str, count: int) -> None:
+    """Refuse more partitions than a place has room for. Raises: InvalidInputError."""
+    if count > LANES_PER_TOPIC:
+        raise InvalidInputError(
+            f"Cannot create topic {topic!r}: {count} partitions are more than {LANES_PER_TOPIC}. "
+            f"Ask for fewer."
+        )
+
+
+def lane_start(topic_id: int, partition: int) -> int:
+    """Return the place of a partition's first record."""
+    return (topic_id * LANES_PER_TOPIC + partition) << PLACE_BITS

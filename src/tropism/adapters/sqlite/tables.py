@@ -10,6 +10,7 @@ import msgspec
 
 from tropism.adapters.leases import Holding, Leases
 from tropism.adapters.records import PARTITIONS_DEFAULT, RECORD_BYTES_MAX, check_records, check_topics, place
+from tropism.adapters.sqlite.schema import PLACE_BITS, check_partitions, lane_start
 from tropism.adapters.sqlite.wire import (
     Acquire,
     Acquired,
@@ -26,20 +27,34 @@ from tropism.core.envelope import Record
 from tropism.ports.log import Partition
 from tropism.ports.state import Position, Write
 
-_ADD_EVENT = "INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+_ADD_EVENT = "INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?)"
 _PUT = (
-    "INSERT INTO state VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET value = excluded.value, "
+    "INSERT INTO state VALUES (?,?,?,?) ON CONFLICT(namespace, key) DO UPDATE SET value = excluded.value, "
     "expires_us = excluded.expires_us"
 )
 _ACQUIRE = (
-    "INSERT INTO consumers VALUES (?,?,?,?,0,NULL,NULL,NULL) ON CONFLICT DO UPDATE SET "
+    "INSERT INTO consumers VALUES (?,?,?,?,0,NULL,NULL,NULL) ON CONFLICT(name) DO UPDATE SET "
     "token = excluded.token, holder = excluded.holder, lease_seconds = excluded.lease_seconds, clean = 0"
 )
 _MOVE = "UPDATE consumers SET cursor = ?, watermark_us = ?, applied = ? WHERE name = ?"
 _EARLIEST = -(2**63)
 
-Head = tuple[int, int]
-"""A partition's next offset, and when its last record was known."""
+_NONE: list[int] = []
+
+
+class _Topic:
+    """A topic's partitions: where each starts, its next offset, and when its last record was known."""
+
+    __slots__ = ("id", "known_us", "offsets", "starts")
+
+    def __init__(self, id: int, offsets: list[int], known_us: list[int]) -> None:
+        self.id = id
+        self.starts = [lane_start(id, number) for number in range(len(offsets))]
+        self.offsets = offsets
+        self.known_us = known_us
+
+    def copy(self) -> "_Topic":
+        return _Topic(self.id, self.offsets.copy(), self.known_us.copy())
 
 
 class Tables:
@@ -59,17 +74,22 @@ class Tables:
         self._sql = connection
         self._partitions_default = partitions_default
         self._leases = Leases(monotonic)
-        self._topics: dict[str, tuple[int, int]] = {}
-        self.heads: dict[Partition, Head] = {}
+        self._topics: dict[str, _Topic] = {}
         self.load()
+
+    @property
+    def ends(self) -> dict[Partition, int]:
+        """The ends of all partitions."""
+        return {
+            (name, number): end
+            for name, topic in self._topics.items()
+            for number, end in enumerate(topic.offsets)
+        }
 
     def load(self) -> None:
         """Read again what is known in memory, keeping who is there."""
-        self._topics = {
-            name: (number, count)
-            for number, name, count in self._sql.execute("SELECT id, name, partitions FROM topics")
-        }
-        self.heads = dict(self._read_heads())
+        topics = self._sql.execute("SELECT name, id, partitions FROM topics").fetchall()
+        self._topics = {name: self._load_topic(id, count) for name, id, count in topics}
         before, self._leases.holdings = self._leases.holdings, {}
         query = "SELECT name, token, holder, lease_seconds, clean FROM consumers"
         for name, token, holder, seconds, clean in self._sql.execute(query):
@@ -97,72 +117,83 @@ class Tables:
                 self._leases.drop(connection)
         return None
 
-    def _read_heads(self) -> Any:
+    def _load_topic(self, id: int, count: int) -> _Topic:
+        topic = _Topic(id, [0] * count, [_EARLIEST] * count)
         query = (
-            "SELECT offset + 1, known_us FROM events WHERE topic_id = ? AND partition = ? "
-            "ORDER BY offset DESC LIMIT 1"
+            "SELECT place, known_us FROM events WHERE place >= ? AND place < ? ORDER BY place DESC LIMIT 1"
         )
-        for name, (number, count) in self._topics.items():
-            for partition in range(count):
-                row = self._sql.execute(query, (number, partition)).fetchone()
-                if row is not None:
-                    yield (name, partition), row
+        for number, start in enumerate(topic.starts):
+            row = self._sql.execute(query, (start, start + (1 << PLACE_BITS))).fetchone()
+            if row is not None:
+                topic.offsets[number], topic.known_us[number] = row[0] - start + 1, row[1]
+        return topic
 
     def _create(self, topics: dict[str, int]) -> None:
-        check_topics(topics, {name: count for name, (_, count) in self._topics.items()})
+        check_topics(topics, {name: len(topic.offsets) for name, topic in self._topics.items()})
+        for topic, count in topics.items():
+            check_partitions(topic, count)
         for topic, count in topics.items():
             self._topic(topic, count)
 
-    def _topic(self, name: str, count: int) -> tuple[int, int]:
+    def _topic(self, name: str, count: int) -> _Topic:
         known = self._topics.get(name)
         if known is None:
             cursor = self._sql.execute("INSERT INTO topics(name, partitions) VALUES (?,?)", (name, count))
-            known = self._topics[name] = (int(cursor.lastrowid or 0), count)
+            known = self._topics[name] = _Topic(int(cursor.lastrowid or 0), [0] * count, [_EARLIEST] * count)
         return known
 
     def _append(self, records: Sequence[Record], grown: dict[Partition, int]) -> int:
         check_records(records, RECORD_BYTES_MAX)
-        heads: dict[Partition, Head] = {}
-        rows = self._rows(records, heads)
+        staged: dict[str, _Topic] = {}
+        rows = self._rows(records, staged)
         try:
             self._sql.executemany(_ADD_EVENT, rows)
         except sqlite3.IntegrityError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
                 raise
-            return self._append(self._unknown(records, heads), grown)
-        self.heads.update(heads)
-        grown.update((partition, head[0]) for partition, head in heads.items())
+            return self._append(self._unknown(records, staged), grown)
+        for name, topic in staged.items():
+            before = self._topics[name].offsets
+            self._topics[name] = topic
+            ends = enumerate(zip(before, topic.offsets, strict=True))
+            grown.update({(name, number): new for number, (old, new) in ends if new > old})
         return len(rows)
 
-    def _rows(self, records: Sequence[Record], heads: dict[Partition, Head]) -> list[tuple[Any, ...]]:
+    def _rows(self, records: Sequence[Record], staged: dict[str, _Topic]) -> list[tuple[Any, ...]]:
+        """Return records as rows, with their places as if appended; ``staged`` tells the topics after it."""
         rows = []
+        name, topic_id, count, starts, offsets, known = None, 0, 0, _NONE, _NONE, _NONE
         for record in records:
-            topic = record.topic
-            topic_id, count = self._topics.get(topic) or self._topic(topic, self._partitions_default)
+            if record.topic != name:
+                name = record.topic
+                topic = staged.get(name)
+                if topic is None:
+                    topic = staged[name] = self._topic(name, self._partitions_default).copy()
+                topic_id, starts, offsets, known = topic.id, topic.starts, topic.offsets, topic.known_us
+                count = len(offsets)
             number = place(record, count)
-            partition = topic, number
-            offset, known_us = heads.get(partition) or self.heads.get(partition, (0, _EARLIEST))
+            offset = offsets[number]
+            offsets[number] = offset + 1
             time_us = record.time_us
-            known_us = max(known_us, time_us)
-            heads[partition] = offset + 1, known_us
+            known[number] = known_us = max(time_us, known[number])
             extensions = record.extensions and msgspec.json.encode(record.extensions).decode()
             what = record.id, record.type, record.subject, time_us, record.data, record.source, extensions
-            rows.append((topic_id, number, offset, known_us, *what))
+            rows.append((starts[number] + offset, topic_id, known_us, *what))
         return rows
 
-    def _unknown(self, records: Sequence[Record], heads: dict[Partition, Head]) -> list[Record]:
+    def _unknown(self, records: Sequence[Record], staged: dict[str, _Topic]) -> list[Record]:
         """Take back what was inserted of a batch with duplicates, and return its new records.
 
         Duplicates are rare: finding them by the failed insert costs the usual batch nothing.
         """
-        for topic, number in heads:
-            behind = self._topics[topic][0], number, self.heads.get((topic, number), (0, 0))[0]
-            self._sql.execute(
-                "DELETE FROM events WHERE topic_id = ? AND partition = ? AND offset >= ?", behind
-            )
+        for name in staged:
+            topic = self._topics[name]
+            for start, offset in zip(topic.starts, topic.offsets, strict=True):
+                lane = start + offset, start + (1 << PLACE_BITS)
+                self._sql.execute("DELETE FROM events WHERE place >= ? AND place < ?", lane)
         fresh: dict[tuple[str, str], Record] = {}
         for record in records:
-            key = self._topics[record.topic][0], record.id
+            key = self._topics[record.topic].id, record.id
             known = self._sql.execute("SELECT 1 FROM events WHERE topic_id = ? AND id = ?", key).fetchone()
             if known is None:
                 fresh.setdefault((record.topic, record.id), record)

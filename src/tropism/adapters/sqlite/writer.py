@@ -41,7 +41,7 @@ class Writer:
     @property
     def ends(self) -> dict[Partition, int]:
         """The ends of all partitions; to be read before ``start``."""
-        return {partition: head[0] for partition, head in self._tables.heads.items()}
+        return self._tables.ends
 
     def start(self, *listeners: Listener) -> None:
         """Begin to work, and tell these about every growth."""

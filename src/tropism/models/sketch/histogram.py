@@ -65,8 +65,8 @@ class Histogram(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="nu
             edges=self.edges,
             counts=tuple(map(operator.add, self.counts, seen)),
             missing=self.missing + row.size - numeric,
-            low=lowest(self.low, _finite(row[0])) if numeric else self.low,
-            high=highest(self.high, _finite(row[numeric - 1])) if numeric else self.high,
+            low=lowest(self.low, _finite(row.item(0))) if numeric else self.low,
+            high=highest(self.high, _finite(row.item(numeric - 1))) if numeric else self.high,
         )
 
     def merged(self, other: Self) -> Self:
@@ -133,5 +133,5 @@ def _edge_array(edges: tuple[float, ...]) -> NDArray[np.float64]:
 
 
 def _finite(extreme: float) -> float:
-    # Python's float, within JSON's range; minus zero would make equal sketches differ in bytes.
-    return min(max(float(extreme), -_FLOAT_MAX), _FLOAT_MAX) + 0.0
+    # Within JSON's range; minus zero would make equal sketches differ in bytes.
+    return min(max(extreme, -_FLOAT_MAX), _FLOAT_MAX) + 0.0

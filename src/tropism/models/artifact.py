@@ -1,0 +1,84 @@
+"""A trained version as bytes, found by the digest of its bytes."""
+
+import math
+import pickle
+from collections.abc import Sequence
+from hashlib import sha256
+
+import msgspec
+
+from tropism.core.errors import CorruptError, InvalidInputError
+from tropism.models.rows import Predictor, Rows, TrainingRows
+from tropism.models.sketch.features import FeatureSketch
+from tropism.ports.blobs import Blobs
+
+PROBE_ROWS = 512
+"""How many of the newest training rows a version's digest is taken on."""
+
+
+class _Packed(msgspec.Struct, frozen=True):
+    """What an artifact's bytes hold. The pickle is our own: its digest stands in the log."""
+
+    predictor: bytes
+    names: tuple[str, ...]
+    reference: FeatureSketch
+
+
+class Version:
+    """A version that can decide."""
+
+    def __init__(self, predictor: Predictor, names: tuple[str, ...], reference: FeatureSketch) -> None:
+        self.names = names
+        self.reference = reference
+        self._predictor = predictor
+
+    def predict(self, rows: Rows) -> Sequence[float]:
+        """Return an output a row. Raises: InvalidInputError if the rows are laid out otherwise."""
+        if rows.names != self.names:
+            raise InvalidInputError(
+                f"Cannot decide on features {list(rows.names)}: the version was trained on "
+                f"{list(self.names)}. Train a version for the new features."
+            )
+        return [float(output) for output in self._predictor.predict(rows)]
+
+
+def pack(predictor: Predictor, names: tuple[str, ...], reference: FeatureSketch) -> tuple[str, bytes]:
+    """Return a version's bytes, and the blob name that their digest gives."""
+    data = msgspec.msgpack.encode(_Packed(pickle.dumps(predictor, protocol=5), names, reference))
+    return f"artifacts/sha256/{sha256(data).hexdigest()}", data
+
+
+async def load_version(blobs: Blobs, artifact: str) -> Version:
+    """Return the version in a blob.
+
+    Raises: NotFoundError; CorruptError if the bytes are not those that the log names.
+    """
+    data = await blobs.get(artifact)
+    if not artifact.endswith(sha256(data).hexdigest()):
+        raise CorruptError(
+            f"Cannot load {artifact!r}: its bytes have another digest. Restore the blob from a backup, "
+            f"or reproduce the version."
+        )
+    packed = msgspec.msgpack.decode(data, type=_Packed)
+    # The digest above is in the log, written by the process that trained it: these are our own bytes.
+    predictor: Predictor = pickle.loads(packed.predictor)  # noqa: S301
+    return Version(predictor, packed.names, packed.reference)
+
+
+def digest_of(predictor: Predictor, rows: TrainingRows) -> str:
+    """Return the digest of what a version predicts on its newest rows, to 9 significant digits.
+
+    Raises: InvalidInputError if the outputs are no probabilities, or all the same.
+    """
+    probe = rows.part(max(0, len(rows) - PROBE_ROWS), len(rows)).rows
+    outputs = [float(output) for output in predictor.predict(probe)]
+    if len(outputs) != len(probe) or not all(math.isfinite(o) and 0.0 <= o <= 1.0 for o in outputs):
+        raise InvalidInputError(
+            "Cannot use what was trained: its outputs are not one probability a row. Mend the train function."
+        )
+    if len(set(outputs)) == 1:
+        raise InvalidInputError(
+            f"Cannot use what was trained: it answers {outputs[0]:g} to all of {len(outputs)} rows. "
+            f"Mend the train function, or give it features that tell."
+        )
+    return sha256("\n".join(f"{output:.9g}" for output in outputs).encode()).hexdigest()

@@ -1,0 +1,178 @@
+"""Anything that decides, as its user declares it."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from tropism.core.errors import InvalidInputError, NotSupportedError
+from tropism.core.event import Event
+from tropism.models.events import (
+    TRANSITIONS,
+    DecisionMade,
+    ModelObserved,
+    Rollout,
+    TrainingFailed,
+    VersionTrained,
+)
+from tropism.models.policy import Policy
+from tropism.runtime.inject import Opened, Site, Use
+from tropism.runtime.service import Service
+from tropism.runtime.view import Reader, View, last
+
+if TYPE_CHECKING:
+    from tropism.models.rows import TrainingRows
+
+Features = Callable[..., tuple[Any, ...]]
+"""``features(event, view=use(view), ...)`` returning a NamedTuple of floats, bools, strings and Nones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Which event tells what came of a decision, by how much, and until when.
+
+    ``value`` gives the outcome: for a probability, 0 or 1. ``by`` names the decision's subject in the event,
+    its key by default. With ``corrections``, a later event within the same time corrects it.
+    """
+
+    event: type[Event]
+    value: Callable[[Any], float | None]
+    within: timedelta
+    by: Callable[[Any], str] | None = None
+    corrections: bool = False
+
+
+class Model:
+    """Anything that decides on an event: it has versions, and is judged by outcomes.
+
+    A handler is given it by ``risk: Decider = use(model)``. ``train`` must be a function of a module, for
+    it runs in another process.
+
+    Raises: InvalidInputError if the features function does not say what it reads and returns.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        decides_on: type[Event],
+        features: Features,
+        train: "Callable[[TrainingRows, int], Any]",
+        outcome: Outcome,
+        policy: Policy | None = None,
+        metrics: Sequence[Callable[..., float | None]] = (),
+        seed: int = 0,
+    ) -> None:
+        self.name = name
+        self.decides_on = decides_on
+        self.features = features
+        self.train = train
+        self.outcome = outcome
+        self.policy = policy or Policy()
+        self.metrics = tuple(metrics)
+        self.seed = seed
+        self.feature_views = _feature_views(name, features)
+        self.feature_names = _feature_names(name, features)
+        self.rollouts = View(
+            f"{name}-rollouts",
+            TRANSITIONS,
+            by=_of_model(name, lambda e: e.model),
+            at=lambda e: e.effective_from_us,
+            allowance=self.policy.allowance,
+            rollout=last(lambda e: _pack(e.rollout)),
+        )
+
+    def __repr__(self) -> str:
+        """Name it as its constructor does."""
+        return f"Model({self.name!r})"
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Views that deciding reads."""
+        return (*dict.fromkeys(self.feature_views.values()), self.rollouts)
+
+    @property
+    def emits(self) -> tuple[type[Event], ...]:
+        """Events that deciding adds to the handler's commit."""
+        return (DecisionMade, ModelObserved)
+
+    async def open(self, site: Site) -> Opened:
+        """Start deciding in one worker."""
+        try:
+            from tropism.models.serving import open_decider  # noqa: PLC0415 (numpy is an extra)
+        except ImportError as error:
+            raise _missing(self.name, error) from error
+        return await open_decider(self, site)
+
+    @cached_property
+    def services(self) -> tuple[Service, ...]:
+        """The loop: services that join outcomes, review, and train."""
+        try:
+            from tropism.models.loop import closed_loop  # noqa: PLC0415 (numpy is an extra)
+        except ImportError as error:
+            raise _missing(self.name, error) from error
+        return closed_loop(self)
+
+
+def trained_view(model: Model) -> View:
+    """Return the view of a model's newest training, whether it succeeded or not."""
+    return View(
+        f"{model.name}-trainings",
+        (VersionTrained, TrainingFailed),
+        by=_of_model(model.name, lambda e: e.model),
+        at=lambda e: e.effective_from_us,
+        allowance=model.policy.allowance,
+        training=last(_training),
+    )
+
+
+def _training(event: VersionTrained | TrainingFailed) -> list[Any]:
+    if isinstance(event, TrainingFailed):
+        return [event.version, None, None]
+    return [event.version, event.artifact, event.backtest]
+
+
+def _of_model(name: str, of: Callable[[Any], str]) -> Callable[[Any], str | None]:
+    return lambda event: name if of(event) == name else None
+
+
+def _pack(rollout: Rollout) -> list[Any]:
+    arms = [rollout.champion, rollout.challenger, rollout.previous]
+    served = [None if arm is None else [arm.version, arm.artifact] for arm in arms]
+    return [*served, rollout.canary_share]
+
+
+def _feature_views(name: str, features: Features) -> dict[str, View]:
+    parameters = list(inspect.signature(features).parameters.values())[1:]
+    views: dict[str, View] = {}
+    for parameter in parameters:
+        default = parameter.default
+        if not isinstance(default, Use) or not isinstance(default.source, View):
+            raise InvalidInputError(
+                f"Cannot make model {name!r}: parameter {parameter.name!r} of its features is no view. "
+                f"Give it a default such as use(view)."
+            )
+        views[parameter.name] = default.source
+    return views
+
+
+def _feature_names(name: str, features: Features) -> tuple[str, ...]:
+    row = get_type_hints(features).get("return")
+    fields = getattr(row, "_fields", None)
+    if not fields:
+        raise InvalidInputError(
+            f"Cannot make model {name!r}: its features do not say what they return. "
+            f"Annotate the function with a NamedTuple."
+        )
+    return tuple(fields)
+
+
+def _missing(name: str, error: ImportError) -> NotSupportedError:
+    return NotSupportedError(
+        f"Cannot run model {name!r}: {error.name!r} is not installed. Run pip install 'tropism[models]'."
+    )
+
+
+__all__ = ["Features", "Model", "Outcome", "Reader", "trained_view"]

@@ -1,0 +1,100 @@
+"""What versions see and say, window by window, in constant memory."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import msgspec
+
+from tropism.core.time import MICROSECONDS, to_us
+from tropism.models.events import DecisionMade, ModelObserved
+from tropism.models.rows import rows_of
+from tropism.models.sketch.features import FeatureSketch
+from tropism.models.sketch.histogram import Histogram
+from tropism.models.sketch.latency import LatencySketch
+
+OUTPUT_EDGES = tuple(step / 20 for step in range(1, 20))
+
+
+class _Window(msgspec.Struct):
+    """One version in one window."""
+
+    version: int
+    start_us: int
+    features: FeatureSketch
+    outputs: Histogram
+    latency: LatencySketch
+
+
+class _Stored(msgspec.Struct):
+    """What a restart takes back."""
+
+    windows: list[_Window]
+    references: dict[int, FeatureSketch]
+
+
+class Observer:
+    """Sketches of the decisions of one worker, per acting version and window of time."""
+
+    def __init__(self, model: str, service: str, names: tuple[str, ...], window: timedelta) -> None:
+        self._model = model
+        self._service = service
+        self._names = names
+        self._window_us = to_us(window)
+        self._references: dict[int, FeatureSketch] = {}
+        self._windows: dict[tuple[int, int], _Window] = {}
+
+    def learn(self, version: int, reference: FeatureSketch) -> None:
+        """Take note of how the rows that a version was trained on looked."""
+        self._references[version] = reference.emptied()
+
+    def observe(self, decisions: Sequence[DecisionMade], until_us: int) -> list[ModelObserved]:
+        """Count decisions into their windows; return the windows that have ended by an instant."""
+        groups: dict[tuple[int, int], list[DecisionMade]] = {}
+        for made in decisions:
+            if made.version in self._references:
+                start_us = made.decided_us - made.decided_us % self._window_us
+                groups.setdefault((start_us, made.version), []).append(made)
+        for place, group in groups.items():
+            self._count(place, group)
+        ended = sorted(p for p in self._windows if p[0] + self._window_us <= until_us)
+        return [self._observed(self._windows.pop(place)) for place in ended]
+
+    def _count(self, place: tuple[int, int], group: Sequence[DecisionMade]) -> None:
+        start_us, version = place
+        window = self._windows.get(place) or self._open(version, start_us)
+        rows = rows_of(self._names, [made.features for made in group])
+        self._windows[place] = _Window(
+            version,
+            start_us,
+            window.features.observe(rows.columns),
+            window.outputs.observe([made.output for made in group]),
+            window.latency.observe([made.latency_us / MICROSECONDS for made in group]),
+        )
+
+    def _open(self, version: int, start_us: int) -> _Window:
+        outputs = Histogram(
+            edges=OUTPUT_EDGES, counts=(0,) * (len(OUTPUT_EDGES) + 1), missing=0, low=None, high=None
+        )
+        return _Window(version, start_us, self._references[version], outputs, LatencySketch())
+
+    def _observed(self, window: _Window) -> ModelObserved:
+        return ModelObserved(
+            model=self._model,
+            version=window.version,
+            service=self._service,
+            start_us=window.start_us,
+            end_us=window.start_us + self._window_us,
+            features=window.features,
+            outputs=window.outputs,
+            latency=window.latency,
+        )
+
+    def pack(self) -> bytes:
+        """Return what a restart needs."""
+        return msgspec.msgpack.encode(_Stored(list(self._windows.values()), self._references))
+
+    def unpack(self, data: bytes) -> None:
+        """Take back what was packed."""
+        stored = msgspec.msgpack.decode(data, type=_Stored)
+        self._references = stored.references
+        self._windows = {(window.start_us, window.version): window for window in stored.windows}

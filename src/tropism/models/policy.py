@@ -1,0 +1,93 @@
+"""What the loop may do by itself."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tropism.core.errors import InvalidInputError
+from tropism.models.quality import QualityLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """When inputs count as drifted: so many features, each by so much, in one window."""
+
+    features_min: int = 1
+    psi_min: float = 0.25
+    rows_min: int = 200
+    false_discovery_rate: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """When quality counts as lost: the loss is above that of the gate by a tolerance.
+
+    ``run_length`` is the least mean number of outcomes to a false alarm.
+    """
+
+    tolerance: float = 0.005
+    run_length: float = 50_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a challenger must prove against the champion on the same events, to be promoted.
+
+    An anytime-valid test at level ``alpha`` on the paired difference of Brier scores: that the challenger
+    is not worse by ``margin`` or more. ``margin=0`` asks it to be better.
+    """
+
+    alpha: float = 0.05
+    margin: float = 0.001
+    outcomes_min: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPlan:
+    """How a challenger that passed the gate comes to decide, and how long the old champion is kept beside."""
+
+    canary_share: float = 0.1
+    canary: timedelta = timedelta(days=1)
+    harm_alpha: float = 0.05
+    challenger_max: timedelta = timedelta(days=10)
+    watch: timedelta = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the loop may do by itself: when to train, what to prove, how to roll out, and who must approve.
+
+    ``first_after`` outcomes train the first version. Then drift, degradation, ``max_age`` of the newest
+    version and ``outcomes_max`` new outcomes each ask for another, at most one per ``cooldown`` (doubled
+    after every challenger that lost in a row) and ``trainings_max`` per ``budget``. ``act_at`` is the
+    output from which a decision acts. ``allowance`` is what effects lie behind their causes in event time;
+    live, it is zero.
+    """
+
+    act_at: float = 0.5
+    first_after: int = 2000
+    max_age: timedelta | None = timedelta(days=14)
+    outcomes_max: int | None = None
+    drift: Drift | None = Drift()
+    degradation: Degradation | None = Degradation()
+    quality: QualityLimits | None = QualityLimits()  # noqa: RUF009 (frozen)
+    cooldown: timedelta = timedelta(days=7)
+    trainings_max: int = 10
+    budget: timedelta = timedelta(days=90)
+    gate: Gate = Gate()
+    rollout: RolloutPlan = RolloutPlan()
+    rollbacks_max: int = 3
+    approval: bool = False
+    review: timedelta = timedelta(hours=6)
+    window: timedelta = timedelta(days=1)
+    allowance: timedelta = timedelta(hours=6)
+    training_timeout_seconds: float = 3600.0
+    rows_max: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        if self.first_after < 1 or self.trainings_max < 1 or not 0 <= self.rollout.canary_share < 1:
+            raise InvalidInputError(
+                f"Cannot use this policy: first_after {self.first_after} and trainings_max "
+                f"{self.trainings_max} start at 1, and canary_share {self.rollout.canary_share} lies in 0 to 1. "
+                f"Mend the values."
+            )

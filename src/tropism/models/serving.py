@@ -1,0 +1,239 @@
+"""Deciding: features as of the event, one vectorised prediction for all who ask at once, and a record of each."""
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from tropism.core.envelope import Envelope
+from tropism.core.errors import InvalidInputError
+from tropism.core.event import Event
+from tropism.core.partition import partition_of
+from tropism.models.artifact import Version, load_version
+from tropism.models.events import DecisionMade, ModelObserved, Rollout, Served
+from tropism.models.model import Model
+from tropism.models.observing import Observer
+from tropism.models.rows import rows_of, schema_of
+from tropism.runtime.inject import Site, Subject
+
+NONE = Rollout()
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What a model says about an input: its output, and whether its policy acts on it.
+
+    ``output`` is None while no version is trained; then ``act`` is False.
+    """
+
+    output: float | None
+    act: bool
+    version: int
+    arm: str
+
+
+class Decider(Protocol):
+    """A model, as a handler is given it."""
+
+    async def __call__(self, event: Event) -> Decision:
+        """Decide on the event at hand; neighbours that ask at the same time share one prediction."""
+        ...
+
+
+@dataclass(slots=True)
+class _Request:
+    """One row to decide on, and where its answer goes."""
+
+    subject: Subject
+    index: int
+    row: tuple[Any, ...]
+    rollout: Rollout
+    asked: float
+    answer: asyncio.Future[Decision]
+    outputs: dict[int, float]
+
+    @property
+    def envelope(self) -> Envelope[Any]:
+        return self.subject.envelopes[self.index]
+
+
+class OpenedDecider:
+    """A model at work in one worker."""
+
+    def __init__(self, model: Model, site: Site, observer: Observer) -> None:
+        self._model = model
+        self._site = site
+        self._observer = observer
+        self._schema = schema_of(model.feature_names)
+        self._versions: dict[str, Version] = {}
+        self._rollouts: dict[str, Rollout] = {}
+        self._waiting: list[_Request] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    def bind(self, subject: Subject) -> Decider:
+        """Return the model as of the events of one call."""
+
+        async def decide(event: Event) -> Decision:
+            return await self._ask(subject, _index_of(event, subject))
+
+        return decide
+
+    async def _ask(self, subject: Subject, index: int) -> Decision:
+        envelope, as_of_us = subject.envelopes[index], subject.as_of_us[index]
+        readers = {
+            parameter: self._site.reader(view, as_of_us, envelope.subject)
+            for parameter, view in self._model.feature_views.items()
+        }
+        request = _Request(
+            subject,
+            index,
+            self._model.features(envelope.data, **readers),
+            self._rollout(as_of_us),
+            self._site.platform.clock.monotonic(),
+            asyncio.get_running_loop().create_future(),
+            {},
+        )
+        self._waiting.append(request)
+        if self._flushing is None:
+            # Its turn comes after all handlers that are ready now have asked.
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+        return await request.answer
+
+    def _rollout(self, as_of_us: int) -> Rollout:
+        packed = self._site.reader(self._model.rollouts, as_of_us, None)(self._model.name).rollout
+        if packed is None:
+            return NONE
+        known = self._rollouts.get(key := repr(packed))
+        if known is None:
+            champion, challenger, previous, share = packed
+            known = self._rollouts[key] = Rollout(
+                _served(champion), _served(challenger), share, _served(previous)
+            )
+        return known
+
+    async def _flush(self) -> None:
+        requests, self._waiting, self._flushing = self._waiting, [], None
+        try:
+            await self._predict(requests)
+        except Exception as error:  # noqa: BLE001 (whoever asked is told)
+            for request in requests:
+                if not request.answer.done():
+                    request.answer.set_exception(error)
+
+    async def _predict(self, requests: Sequence[_Request]) -> None:
+        wanted: dict[str, tuple[Served, list[_Request]]] = {}
+        for request in requests:
+            rollout = request.rollout
+            for arm in (rollout.champion, rollout.challenger, rollout.previous):
+                if arm is not None:
+                    wanted.setdefault(arm.artifact, (arm, []))[1].append(request)
+        for served, rows in wanted.values():
+            version = await self._version(served)
+            outputs = self._outputs(version, served, rows)
+            for request, output in zip(rows, outputs, strict=True):
+                if output is not None:
+                    request.outputs[served.version] = output
+        for request in requests:
+            self._answer(request)
+
+    def _outputs(self, version: Version, served: Served, requests: Sequence[_Request]) -> list[float | None]:
+        """Return an output a row; of a version that only watches, a failure is no output."""
+        rows = rows_of(self._model.feature_names, [request.row for request in requests])
+        try:
+            outputs = version.predict(rows)
+        except Exception:
+            if any(self._acting(request)[0] == served for request in requests):
+                raise
+            return [None] * len(requests)
+        return [output if math.isfinite(output) else None for output in outputs]
+
+    async def _version(self, served: Served) -> Version:
+        known = self._versions.get(served.artifact)
+        if known is None:
+            known = self._versions[served.artifact] = await load_version(
+                self._site.platform.blobs, served.artifact
+            )
+            self._observer.learn(served.version, known.reference)
+        return known
+
+    def _acting(self, request: _Request) -> tuple[Served | None, str]:
+        rollout = request.rollout
+        if rollout.challenger is not None and rollout.canary_share > 0:
+            place = partition_of(f"{rollout.challenger.artifact}/{request.envelope.subject}", 10_000)
+            if place < rollout.canary_share * 10_000:
+                return rollout.challenger, "canary"
+        return rollout.champion, "champion" if rollout.champion is not None else "none"
+
+    def _answer(self, request: _Request) -> None:
+        if request.answer.done():
+            return
+        acting, arm = self._acting(request)
+        number = 0 if acting is None else acting.version
+        output = request.outputs.get(number)
+        if acting is not None and output is None:
+            request.answer.set_exception(_no_output(self._model.name, number))
+            return
+        act = output is not None and output >= self._model.policy.act_at
+        latency_us = int((self._site.platform.clock.monotonic() - request.asked) * 1e6)
+        others = {str(v): o for v, o in request.outputs.items() if v != number}
+        request.subject.enlist(
+            request.index,
+            DecisionMade(
+                model=self._model.name,
+                subject=request.envelope.subject,
+                input_id=request.envelope.id,
+                decided_us=request.subject.as_of_us[request.index],
+                version=number,
+                arm=arm,
+                output=output,
+                act=act,
+                schema=self._schema,
+                features=list(request.row),
+                others=others,
+                latency_us=latency_us,
+            ),
+        )
+        request.answer.set_result(Decision(output, act, number, arm))
+
+    def commit(
+        self, enlisted: Sequence[Event], frontier_us: int | None
+    ) -> tuple[Mapping[str, bytes | None], Sequence[tuple[int, Event]]]:
+        """Count the decisions being committed into their windows, and publish the windows that ended."""
+        made = [event for event in enlisted if isinstance(event, DecisionMade)]
+        now_us = self._site.platform.clock.now_us() if frontier_us is None else frontier_us
+        windows: list[ModelObserved] = self._observer.observe(made, now_us)
+        if not made and not windows:
+            return {}, ()
+        return {"observer": self._observer.pack()}, [(window.end_us, window) for window in windows]
+
+
+async def open_decider(model: Model, site: Site) -> OpenedDecider:
+    """Return a model at work, with what it had observed before a restart."""
+    observer = Observer(model.name, site.service, model.feature_names, model.policy.window)
+    stored: bytes | None = await site.stored("observer")
+    if stored is not None:
+        observer.unpack(stored)
+    return OpenedDecider(model, site, observer)
+
+
+def _served(packed: list[Any] | None) -> Served | None:
+    return None if packed is None else Served(packed[0], packed[1])
+
+
+def _index_of(event: Event, subject: Subject) -> int:
+    for index, envelope in enumerate(subject.envelopes):
+        if envelope.data is event:
+            return index
+    raise InvalidInputError(
+        f"Cannot decide on {type(event).__name__!r}: it is not the event that the handler was called with. "
+        f"Pass that event itself."
+    )
+
+
+def _no_output(model: str, version: int) -> InvalidInputError:
+    return InvalidInputError(
+        f"Cannot decide with {model}@{version}: its output is not a finite number. "
+        f"Roll it back with 'tropism models rollback {model}'."
+    )
