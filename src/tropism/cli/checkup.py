@@ -11,10 +11,11 @@ import msgspec
 
 from tropism.adapters.local.clock import SystemClock
 from tropism.app.app import App
-from tropism.app.platform import PORTS, Settings, open_adapter, port_of, read_settings
+from tropism.app.platform import PORTS, Settings, port_of, read_settings
 from tropism.cli.discovery import app_name, load_app
 from tropism.core.errors import TropismError
 from tropism.core.time import iso
+from tropism.ports.opening import open_url
 from tropism.ports.platform import Platform
 from tropism.ports.state import Position
 from tropism.runtime.cursor import Cursor, name_of
@@ -117,7 +118,7 @@ async def _examine_ports(settings: Settings, app: App | None, report: Report, st
         found = report.ports[port] = PortReport(url)
         try:
             if url not in opened:
-                opened[url] = await open_adapter(url)
+                opened[url] = await open_url(url)
                 if hasattr(opened[url], "close"):
                     stack.push_async_callback(opened[url].close)
             ports[port] = port_of(opened[url], port, url)

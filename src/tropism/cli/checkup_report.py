@@ -20,7 +20,9 @@ def print_report(report: Report) -> None:
     columns = ("consumer", "events behind", "reached", "dead letters", "")
     print_table(columns, consumers, none="No consumer has run here.")
     for extra, names in report.extras_missing.items():
-        print(f"\nextra {extra!r} is not installed (lacks {', '.join(names)}): pip install 'tropism[{extra}]'")
+        print(
+            f"\nextra {extra!r} is not installed (lacks {', '.join(names)}): pip install 'tropism[{extra}]'"
+        )
     for emulation in report.emulations:
         print(f"\nemulated: {emulation}")
     print(f"\n{'All is well.' if report.ok else f'{len(report.problems)} to mend:'}")

@@ -42,8 +42,8 @@ def redrive(
 ) -> None:
     """Hand dead letters to their handlers again, as new arrivals.
 
-    Do it after mending the handler. Leaving the dead letters and arriving anew is one commit: an event is never in both places or in
-    neither.
+    Do it after mending the handler. Leaving the dead letters and arriving anew is one commit: an event is
+    never in both places, nor in neither.
     """
     from tropism.cli import letters
 

@@ -22,7 +22,9 @@ def dev(
     drain_seconds: DrainOption = 10.0,
     hang_seconds: Annotated[
         float,
-        typer.Option("--hang-seconds", min=1.0, help="Restart a service whose event loop stood still so long."),
+        typer.Option(
+            "--hang-seconds", min=1.0, help="Restart a service whose event loop stood still so long."
+        ),
     ] = 15.0,
     memory_max: Annotated[
         str | None,

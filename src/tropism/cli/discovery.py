@@ -10,10 +10,11 @@ from types import ModuleType
 from typing import Any
 
 from tropism.app.app import App
+from tropism.app.platform import read_settings
 from tropism.core.codec import Codec
 from tropism.core.errors import InvalidInputError, NotFoundError
 
-DEFAULT_HELP = "Write app = \"module:attribute\" in tropism.toml, pass --app, or set TROPISM_APP."
+DEFAULT_HELP = 'Write app = "module:attribute" in tropism.toml, pass --app, or set TROPISM_APP.'
 
 
 def app_name(given: str | None, folder: Path = Path()) -> str | None:
@@ -24,15 +25,9 @@ def app_name(given: str | None, folder: Path = Path()) -> str | None:
 def _configured(path: Path) -> str | None:
     if not path.exists():
         return None
-    try:
-        found = tomllib.loads(path.read_text("utf-8")).get("app")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"Cannot read {str(path)!r}: {error}. Mend the file.") from error
-    if found is not None and not isinstance(found, str):
-        raise InvalidInputError(
-            f"Cannot read {str(path)!r}: app is {found!r}, which is no text. "
-            f'Write app = "module:attribute".'
-        )
+    # It reads the same file, and says what is wrong with it.
+    read_settings(path.parent)
+    found: str | None = tomllib.loads(path.read_text("utf-8")).get("app")
     return found
 
 

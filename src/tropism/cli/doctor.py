@@ -10,8 +10,8 @@ from tropism.cli.options import AppOption, JsonOption
 def doctor(app: AppOption = None, json: JsonOption = False) -> None:
     """Check settings, ports, the app's needs and its consumers; exit with 1 if something is wrong.
 
-    Says in words what survives which failure, who owns the store, how many events each service has yet to handle,
-    and how many it gave up on.
+    Says in words what survives which failure, who owns the store, how many events each service has yet to
+    handle, and how many it gave up on.
     """
     from tropism.cli.checkup import examine
     from tropism.cli.checkup_report import print_report

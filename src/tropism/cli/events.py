@@ -8,16 +8,16 @@ import typer
 
 from tropism.cli.options import AppOption, JsonOption
 
-commands = typer.Typer(
-    help="Read, publish and import events.", no_args_is_help=True, rich_markup_mode=None
-)
+commands = typer.Typer(help="Read, publish and import events.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @commands.command("tail")
 def tail(
     topic: Annotated[
         list[str] | None,
-        typer.Option("--topic", help="Only this topic; may be repeated. Otherwise those of the app's events."),
+        typer.Option(
+            "--topic", help="Only this topic; may be repeated. Otherwise those of the app's events."
+        ),
     ] = None,
     type: Annotated[
         list[str] | None, typer.Option("--type", help="Only events of this type; may be repeated.")
@@ -46,7 +46,9 @@ def tail(
 
 @commands.command("publish")
 def publish(
-    type: Annotated[str, typer.Argument(help="The event's type, such as orders.paid.v1.", show_default=False)],
+    type: Annotated[
+        str, typer.Argument(help="The event's type, such as orders.paid.v1.", show_default=False)
+    ],
     data: Annotated[
         str | None, typer.Option("--data", help="Its fields, as a JSON object.", show_default=False)
     ] = None,
@@ -72,9 +74,7 @@ def publish(
 
 @commands.command("import")
 def import_(
-    file: Annotated[
-        Path, typer.Argument(help="A .csv, .parquet or .ndjson file with a row for each event.")
-    ],
+    file: Annotated[Path, typer.Argument(help="A .csv, .parquet or .ndjson file with a row for each event.")],
     type: Annotated[str, typer.Option("--type", help="The type of the events.", show_default=False)],
     time: Annotated[
         str, typer.Option("--time", help="The column that says when each became known.", show_default=False)
@@ -95,13 +95,16 @@ def import_(
     ] = "UTC",
     null: Annotated[
         list[str] | None,
-        typer.Option("--null", help="A text that stands for no value in optional fields, beside the empty one."),
+        typer.Option(
+            "--null", help="A text that stands for no value in optional fields, beside the empty one."
+        ),
     ] = None,
     rejects: Annotated[
         Path | None, typer.Option("--rejects", help="Where to write bad rows; otherwise FILE.rejects.ndjson.")
     ] = None,
     source: Annotated[
-        str | None, typer.Option("--source", help="Who says so; otherwise the file's name.", show_default=False)
+        str | None,
+        typer.Option("--source", help="Who says so; otherwise the file's name.", show_default=False),
     ] = None,
     app: AppOption = None,
     json: JsonOption = False,
@@ -109,9 +112,9 @@ def import_(
     """Import history: a table whose rows are events of one type.
 
     Fields are converted to the types that the event's class declares. Rows that do not fit are reported
-    with their line and written to the rejects file, and the exit code is then 1; all others are imported. Running it again adds
-    nothing twice, so an interrupted import is resumed by repeating it. Rows whose times are not in order
-    are sorted first.
+    with their line and written to the rejects file, and the exit code is then 1; all others are imported.
+    Running it again adds nothing twice, so an interrupted import is resumed by repeating it. Rows whose
+    times are not in order are sorted first.
     """
     from tropism.cli.importing import Plan, import_file
     from tropism.cli.rows import Columns
@@ -119,5 +122,7 @@ def import_(
     columns = Columns(
         time=time, key=key, id=id, fields=tuple(field or ()), zone=zone, nulls=("", *(null or ()))
     )
-    plan = Plan(file, type, columns, rejects or file.with_name(f"{file.name}.rejects.ndjson"), source or file.name)
+    plan = Plan(
+        file, type, columns, rejects or file.with_name(f"{file.name}.rejects.ndjson"), source or file.name
+    )
     raise typer.Exit(asyncio.run(import_file(plan, app, json=json)))

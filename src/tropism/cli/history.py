@@ -130,16 +130,15 @@ def _json_rows(file: TextIO) -> Iterator[Row]:
 
 def _parquet(path: Path) -> Any:
     try:
-        import pyarrow
+        import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
         raise NotSupportedError(
-            f"Cannot import {str(path)!r}: reading Parquet needs pyarrow. "
-            f"Run pip install 'tropism[parquet]'."
+            f"Cannot import {str(path)!r}: reading Parquet needs pyarrow. Run pip install 'tropism[parquet]'."
         ) from error
     try:
         return parquet.ParquetFile(path)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise InvalidInputError(
             f"Cannot import {str(path)!r}: it is no Parquet file ({error}). Convert or mend the file."
         ) from error

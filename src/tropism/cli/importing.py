@@ -80,9 +80,7 @@ async def import_file(plan: Plan, app: str | None, *, json: bool) -> int:
             f"Name one of {sorted(name for name in codec.types if not name.startswith('tropism.'))}."
         )
     table = Table(plan.file)
-    converter = Converter(
-        kind, codec, plan.columns, table.columns, name=plan.file.name, source=plan.source
-    )
+    converter = Converter(kind, codec, plan.columns, table.columns, name=plan.file.name, source=plan.source)
     survey = look_through(table, converter)
     rejects = Rejects(plan.rejects)
     started = time.monotonic()

@@ -7,9 +7,10 @@ from pathlib import Path
 from tropism.app.platform import open_platform, read_settings
 from tropism.cli.console import print_json, say
 from tropism.cli.discovery import load_app, types_of
-from tropism.core.codec import record_of
+from tropism.core.codec import Codec, describe, record_of
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError, NotFoundError
+from tropism.core.event import Event
 from tropism.core.time import iso, parse_iso
 
 
@@ -18,7 +19,7 @@ def read_data(data: str | None, file: Path | None) -> bytes:
     if (data is None) == (file is None):
         raise InvalidInputError(
             "Cannot publish: one of --data and --file must hold the event's fields. "
-            "Write --data '{\"field\": \"value\"}'."
+            'Write --data \'{"field": "value"}\'.'
         )
     if data is not None:
         return data.encode()
@@ -51,7 +52,7 @@ async def publish_one(
     async with open_platform(read_settings()) as platform:
         time_us = platform.clock.now_us() if time is None else instant_of(time)
         id = id or uuid.uuid4().hex
-        event = codec.decode(Record(id, type, "", "", time_us, data))
+        event = _event(codec, type, data)
         record = record_of(event, codec.encode(event), id=id, time_us=time_us, source=source)
         new = bool(await platform.log.append([record]))
     if json:
@@ -61,6 +62,18 @@ async def publish_one(
         say(f"Published {type} {id!r} in topic {record.topic!r}.")
     else:
         say(f"Nothing published: topic {record.topic!r} already holds an event with id {id!r}.")
+
+
+def _event(codec: Codec, type: str, data: bytes) -> Event:
+    try:
+        event: Event = codec.decode(Record("", type, "", "", 0, data))
+    except InvalidInputError as error:
+        cause = error.__cause__
+        fact = describe(cause) if isinstance(cause, Exception) else str(error)
+        raise InvalidInputError(
+            f"Cannot publish event type {type!r}: {fact}. Pass an object with the fields of its class."
+        ) from error
+    return event
 
 
 def instant_of(text: str) -> int:

@@ -1,7 +1,6 @@
 """Noticing that source files changed, and what that means for the services."""
 
 import asyncio
-import os
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -100,4 +99,4 @@ def _digest(name: str) -> str:
     try:
         return blake2b(Path(name).read_bytes(), digest_size=16).hexdigest()
     except OSError:
-        return os.path.basename(name)
+        return Path(name).name

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from hashlib import blake2b
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, cast, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -59,7 +59,7 @@ class Converter:
         self._source = source
         self._zone = _zone(columns.zone)
         self._nulls = frozenset(columns.nulls)
-        declared = msgspec.structs.fields(kind)
+        declared = msgspec.structs.fields(cast("Any", kind))
         self._optional = {field.name for field in declared if NoneType in get_args(field.type)}
         self._defaulted = {field.name for field in declared if not field.required}
         self._taken = _taken(kind, columns)
@@ -145,7 +145,8 @@ def _taken(kind: type[Event], columns: Columns) -> dict[str, str]:
         field, column = _pair(text)
         if field not in names:
             raise InvalidInputError(
-                f"Cannot fill field {field!r}: type {kind.event_type!r} has {sorted(names)}. Name one of them."
+                f"Cannot fill field {field!r}: type {kind.event_type!r} has {sorted(names)}. "
+                f"Name one of them."
             )
         names[field] = column
     return names

@@ -16,7 +16,9 @@ def run(
     drain_seconds: DrainOption = 30.0,
     list_services: Annotated[
         bool,
-        typer.Option("--list", help="Run nothing: print, as JSON, the services and the files each is made of."),
+        typer.Option(
+            "--list", help="Run nothing: print, as JSON, the services and the files each is made of."
+        ),
     ] = False,
     lifeline: Annotated[int | None, typer.Option("--lifeline", hidden=True)] = None,
     heartbeat: Annotated[int | None, typer.Option("--heartbeat", hidden=True)] = None,
@@ -44,5 +46,7 @@ def run(
         print_json({"app": found.name, "services": services})
         return
     services_named = [found.service(name) for name in dict.fromkeys(service or ())] or list(found.services)
-    code = asyncio.run(serving.serve(found, services_named, drain_seconds=drain_seconds, beat=supervised.beat))
+    code = asyncio.run(
+        serving.serve(found, services_named, drain_seconds=drain_seconds, beat=supervised.beat)
+    )
     raise typer.Exit(code)

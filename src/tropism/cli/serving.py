@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from tropism.app.app import App
 from tropism.app.platform import open_platform, read_settings
@@ -76,7 +77,7 @@ async def serve(
     return stop.code
 
 
-async def _first_result(*tasks: asyncio.Future[object]) -> None:
+async def _first_result(*tasks: asyncio.Future[Any]) -> None:
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()

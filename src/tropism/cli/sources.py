@@ -58,9 +58,10 @@ class _Imports:
         found: set[Path] = set()
         for module in list(sys.modules.values()):
             file = getattr(module, "__file__", None)
-            if file and Path(file).resolve().is_relative_to(self._folder):
-                if any(value is app for value in vars(module).values()):
-                    found.add(Path(file).resolve())
+            if not file or all(value is not app for value in vars(module).values()):
+                continue
+            if Path(file).resolve().is_relative_to(self._folder):
+                found.add(Path(file).resolve())
         return found
 
     def closure(self, files: Iterable[Path]) -> set[Path]:

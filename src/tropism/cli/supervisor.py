@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from tropism.app.platform import open_platform, read_settings
 from tropism.cli.child import Child
@@ -78,7 +79,7 @@ class Supervisor:
         self._build = build
         say(f"Starting {build.app}: {', '.join(build.digests)}.")
         self._change(set(build.digests), set())
-        tasks = [asyncio.ensure_future(stop.asked.wait())]
+        tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.asked.wait())]
         if self._options.reload:
             tasks.append(asyncio.ensure_future(self._reload_for_ever()))
         try:
