@@ -1,1 +1,1 @@
-"""Tropism."""
+"""Whole systems on real data, to run, read and take apart."""

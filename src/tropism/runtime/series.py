@@ -1,6 +1,6 @@
 """Values of one key over time, read as of any moment that is still kept."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import Any
 
 import msgspec
@@ -41,7 +41,7 @@ class Series:
 
     def _insert(self, time_us: int, subject: str, sums: list[float | None], lasts: list[Any]) -> None:
         """Add a late entry: take back what lies behind it, and add all in order."""
-        at = bisect_left(self.times, time_us + 1)
+        at = bisect_right(self.times, time_us)
         behind = [
             (self.times[i], self.subjects[i], self._sums(i), [values[i] for values in self.values])
             for i in range(at, len(self.times))
@@ -67,9 +67,11 @@ class Series:
         stop = len(times) if times and times[-1] < before_us else bisect_left(times, before_us)
         return bisect_left(times, from_us, 0, stop), stop
 
-    def sum(self, which: int, start: int, stop: int) -> tuple[float, int]:
-        """Return total and count of a sum over an index range."""
+    def sum(self, which: int, start: int | None, stop: int) -> tuple[float, int]:
+        """Return total and count of a sum over an index range; from None, over all that ever was."""
         total, count = self.totals[which]
+        if start is None:
+            return total[stop], count[stop]
         return total[stop] - total[start], count[stop] - count[start]
 
     def trim(self, before_us: int) -> list[str]:

@@ -67,7 +67,8 @@ class View:
     ``View("landings-by-origin", FlightLanded, by=lambda e: e.origin, window=hours(3), late=mean(is_late))``
     keeps a column ``late``. A read as of a moment sees only what was known strictly before it, and
     nothing of the reading event's own subject. A column without a window (neither its own nor the
-    view's) covers all that was ever seen, which only ``last`` and ``age`` may ask for.
+    view's) covers all that was ever seen; ``count`` needs one, for all that was ever seen is
+    ``total(lambda e: 1)``.
 
     ``at`` gives the moment from which an event counts, if not the one at which it became known, and
     ``allowance`` by how much at least it lies behind its cause: a read then needs the sources only up
@@ -105,11 +106,11 @@ def _check(view: View) -> None:
         raise InvalidInputError(
             f"Cannot keep view {view.name!r}: it has no columns. Give it one, such as n=count()."
         )
-    endless = [c for c, a in view.columns.items() if a.window is None and a.kind not in {"last", "age"}]
+    endless = [c for c, a in view.columns.items() if a.window is None and a.kind == "count"]
     if endless:
         raise InvalidInputError(
-            f"Cannot keep view {view.name!r}: columns {endless} have no window and would grow for ever. "
-            f"Give the view a window, such as window=hours(3)."
+            f"Cannot keep view {view.name!r}: column {endless[0]!r} counts without a window. "
+            f"Give it one, such as window=hours(3), or use total(lambda e: 1)."
         )
 
 
@@ -162,7 +163,7 @@ class Table:
                 from_us = as_of_us - window_us if window_us else -(2**63)
                 span = ranges[window_us] = series.range(from_us, as_of_us)
             mine = _own_indices(series, span, own_times, exclude) if own_times else ()
-            cells.append(_cell(kind, series, which, span, mine, as_of_us))
+            cells.append(_cell(kind, series, which, span, mine, as_of_us, bool(window_us)))
         return self._row(*cells)
 
     def reader(self, as_of_us: int, exclude: str | None) -> Reader:
@@ -226,13 +227,19 @@ def _own_indices(
 
 
 def _cell(
-    kind: str, series: Series, which: int, span: tuple[int, int], mine: tuple[int, ...], as_of_us: int
+    kind: str,
+    series: Series,
+    which: int,
+    span: tuple[int, int],
+    mine: tuple[int, ...],
+    as_of_us: int,
+    windowed: bool,
 ) -> Any:
     start, stop = span
     if kind == "count":
         return stop - start - len(mine)
     if kind in {"mean", "total"}:
-        amount, number = series.sum(which, start, stop)
+        amount, number = series.sum(which, start if windowed else None, stop)
         for i in mine:
             own_amount, own_number = series.sum(which, i, i + 1)
             amount, number = amount - own_amount, number - own_number

@@ -1,0 +1,246 @@
+"""The airline's system: what it knows of each moment, what it decides, and the loop that improves it."""
+
+from typing import Any, NamedTuple
+
+from tropism.app.app import App
+from tropism.core.time import hours
+from tropism.demo.flights.events import (
+    FlightCancelled,
+    FlightDeparted,
+    FlightLanded,
+    FlightScheduled,
+    PassengersWarned,
+    WeatherObserved,
+    is_late,
+)
+from tropism.demo.flights.source import MINUTE_US
+from tropism.models.estimators import hist_gradient_boosting
+from tropism.models.model import Model, Outcome
+from tropism.models.policy import Policy
+from tropism.models.rows import Predictor, TrainingRows
+from tropism.models.serving import Decider
+from tropism.runtime.inject import use
+from tropism.runtime.service import Service
+from tropism.runtime.view import Reader, View, age, last, mean, total
+
+ORIGINS = ("EWR", "JFK", "LGA")
+
+
+def gain(landed: FlightLanded) -> float:
+    """Return the minutes that a flight lost between leaving and arriving; less than 0 if it caught up."""
+    return landed.delay_minutes - landed.departure_delay_minutes
+
+
+def waits_from(event: FlightScheduled | FlightDeparted | FlightCancelled) -> int:
+    """Return when a flight counts: never before its schedule, also if it left before that."""
+    if isinstance(event, FlightDeparted):
+        return event.scheduled_us + max(0, int(event.delay_minutes)) * MINUTE_US
+    if isinstance(event, FlightCancelled):
+        return event.scheduled_us + 120 * MINUTE_US
+    return event.scheduled_us
+
+
+def waiting(event: FlightScheduled | FlightDeparted | FlightCancelled) -> float:
+    """Return 1 for a flight that begins to wait for its departure, -1 for one that ends to."""
+    return 1.0 if isinstance(event, FlightScheduled) else -1.0
+
+
+def waiting_since(event: FlightScheduled | FlightDeparted | FlightCancelled) -> float:
+    """Return the minute since 1970 of a waiting flight's schedule, negative when it ends to wait."""
+    return waiting(event) * (event.scheduled_us // MINUTE_US)
+
+
+weather = View(
+    "weather-by-origin",
+    WeatherObserved,
+    by=lambda e: e.origin,
+    window=hours(6),
+    temperature=last(lambda e: e.temperature),
+    humidity=last(lambda e: e.humidity),
+    wind_speed=last(lambda e: e.wind_speed),
+    precipitation=last(lambda e: e.precipitation),
+    pressure=last(lambda e: e.pressure),
+    visibility=last(lambda e: e.visibility),
+)
+landings_by_origin = View(
+    "landings-by-origin", FlightLanded, by=lambda e: e.origin, window=hours(3), late=mean(is_late)
+)
+landings_by_destination = View(
+    "landings-by-destination",
+    FlightLanded,
+    by=lambda e: e.destination,
+    window=hours(4),
+    late=mean(is_late),
+    delay=mean(lambda e: e.delay_minutes),
+    gain=mean(gain, window=hours(6)),
+)
+departures_by_origin = View(
+    "departures-by-origin",
+    FlightDeparted,
+    by=lambda e: e.origin,
+    delay_1h=mean(lambda e: e.delay_minutes, window=hours(1)),
+    delay_3h=mean(lambda e: e.delay_minutes, window=hours(3)),
+)
+departures_by_carrier = View(
+    "departures-by-origin-and-carrier",
+    FlightDeparted,
+    by=lambda e: f"{e.origin}/{e.carrier}",
+    window=hours(3),
+    delay=mean(lambda e: e.delay_minutes),
+)
+waiting_by_origin = View(
+    "waiting-by-origin",
+    (FlightScheduled, FlightDeparted, FlightCancelled),
+    by=lambda e: e.origin,
+    at=waits_from,
+    flights=total(waiting),
+    since=total(waiting_since),
+)
+departed_by_aircraft = View(
+    "departed-by-aircraft",
+    FlightDeparted,
+    by=lambda e: e.aircraft,
+    window=hours(18),
+    delay=last(lambda e: e.delay_minutes),
+    age=age(),
+)
+landed_by_aircraft = View(
+    "landed-by-aircraft",
+    FlightLanded,
+    by=lambda e: e.aircraft,
+    window=hours(18),
+    delay=last(lambda e: e.delay_minutes),
+    duration=last(lambda e: e.duration_minutes),
+    age=age(),
+)
+
+
+class FlightFeatures(NamedTuple):
+    """What is known of a flight when it is due to leave. Times in minutes."""
+
+    carrier: str
+    origin: str
+    destination: str
+    minute_of_day: int
+    weekday: int
+    distance: float
+    temperature: float | None
+    humidity: float | None
+    wind_speed: float | None
+    precipitation: float | None
+    pressure: float | None
+    visibility: float | None
+    late_by_origin_3h: float | None
+    late_by_destination_4h: float | None
+    delay_by_origin_1h: float | None
+    delay_by_origin_3h: float | None
+    delay_by_origin_and_carrier_3h: float | None
+    arrival_delay_by_destination_4h: float | None
+    gain_by_destination_6h: float | None
+    waiting_at_origin: float
+    waiting_everywhere: float
+    waiting_everywhere_minutes: float
+    previous_departure_delay: float | None
+    previous_departure_age: float | None
+    previous_arrival_delay: float | None
+    previous_arrival_age: float | None
+    turn_slack: float | None
+    previous_in_air: bool | None
+
+
+def features(
+    flight: FlightScheduled,
+    weather: Reader = use(weather),
+    landings: Reader = use(landings_by_origin),
+    arrivals: Reader = use(landings_by_destination),
+    departures: Reader = use(departures_by_origin),
+    carriers: Reader = use(departures_by_carrier),
+    queues: Reader = use(waiting_by_origin),
+    departed: Reader = use(departed_by_aircraft),
+    landed: Reader = use(landed_by_aircraft),
+) -> FlightFeatures:
+    """Return what was known of a flight strictly before its scheduled departure, nothing of itself among it."""
+    sky = weather(flight.origin)
+    left = departures(flight.origin)
+    arrived = arrivals(flight.destination)
+    waits = {origin: queues(origin) for origin in ORIGINS}
+    everywhere = sum(row.flights for row in waits.values())
+    since = sum(row.since for row in waits.values())
+    minute = flight.scheduled_us // MINUTE_US
+    out = departed(flight.aircraft or "")
+    back = landed(flight.aircraft or "")
+    return FlightFeatures(
+        carrier=flight.carrier,
+        origin=flight.origin,
+        destination=flight.destination,
+        minute_of_day=flight.minute_of_day,
+        weekday=flight.weekday,
+        distance=flight.distance,
+        temperature=sky.temperature,
+        humidity=sky.humidity,
+        wind_speed=sky.wind_speed,
+        precipitation=sky.precipitation,
+        pressure=sky.pressure,
+        visibility=sky.visibility,
+        late_by_origin_3h=landings(flight.origin).late,
+        late_by_destination_4h=arrived.late,
+        delay_by_origin_1h=left.delay_1h,
+        delay_by_origin_3h=left.delay_3h,
+        delay_by_origin_and_carrier_3h=carriers(f"{flight.origin}/{flight.carrier}").delay,
+        arrival_delay_by_destination_4h=arrived.delay,
+        gain_by_destination_6h=arrived.gain,
+        waiting_at_origin=waits[flight.origin].flights,
+        waiting_everywhere=everywhere,
+        waiting_everywhere_minutes=minute - since / everywhere if everywhere > 0 else 0.0,
+        previous_departure_delay=out.delay,
+        previous_departure_age=_minutes(out.age),
+        previous_arrival_delay=back.delay,
+        previous_arrival_age=_minutes(back.age),
+        turn_slack=None if back.age is None else back.age / 60.0 - back.duration,
+        previous_in_air=None if out.age is None else back.age is None or out.age < back.age,
+    )
+
+
+def _minutes(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds / 60.0
+
+
+def train(rows: TrainingRows, seed: int) -> Predictor:
+    """Fit gradient boosting on all rows."""
+    return hist_gradient_boosting(rows, seed, max_iter=120, max_leaf_nodes=31, learning_rate=0.1)
+
+
+POLICY = Policy(act_at=0.5)
+
+
+def flights_app(policy: Policy = POLICY, *, seed: int = 0) -> App:
+    """Return the airline's system: its operations, and the model whose loop is closed."""
+    late = Model(
+        "late-arrival",
+        decides_on=FlightScheduled,
+        features=features,
+        train=train,
+        outcome=Outcome(FlightLanded, value=is_late, within=hours(36)),
+        policy=policy,
+        seed=seed,
+    )
+    operations = Service("operations")
+
+    @operations.on(FlightScheduled)
+    async def warn(flight: FlightScheduled, risk: Decider = use(late)) -> PassengersWarned | None:
+        decision = await risk(flight)
+        if not decision.act or decision.output is None:
+            return None
+        return PassengersWarned(flight_id=flight.flight_id, probability=decision.output)
+
+    return App(
+        "airline",
+        services=[operations],
+        models=[late],
+        events=[FlightCancelled, FlightDeparted, WeatherObserved],
+    )
+
+
+def app() -> Any:
+    """Return the system with its default policy, for the command line."""
+    return flights_app()
