@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import struct
 from itertools import count
 from pathlib import Path
 
@@ -64,6 +66,16 @@ class Remote:
                 f"than {PROTOCOL}. Run the same version of Tropism in all processes."
             )
         return cls(reader, writer, listener)
+
+    def owner(self) -> str:
+        """Return which process is at the other end, where the system tells."""
+        credentials = getattr(socket, "SO_PEERCRED", None)
+        if credentials is None:
+            return "another process"
+        connection: socket.socket = self._writer.get_extra_info("socket")
+        # struct ucred: process, user and group.
+        number, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, credentials, 12))
+        return f"process {number}"
 
     async def submit(self, operation: Operation) -> Result:
         """Have an operation applied by the owner. Raises: OwnerGone."""
