@@ -53,6 +53,9 @@ class Row(Protocol):
     def __getattr__(self, name: str) -> Any:
         """Return the column of that name."""
 
+    def __getitem__(self, index: int) -> Any:
+        """Return the column of that number."""
+
 
 class Reader(Protocol):
     """A view as of the moment of the event at hand, without that event's own subject."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -179,6 +180,18 @@ class Worker:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def taken(self) -> int:
+        """How many records it has taken in, of all that it reads in order of time."""
+        return sum(progress.taken for progress in self._progress.values()) if self.is_open else 0
+
+    def latest(self, view: str, key: str) -> Any:
+        """Return the first column of a view as of now, None where it is empty or not kept here."""
+        for kept in self.service.views:
+            if kept.name == view and self.is_open:
+                return self._tables.reader(kept, self._frontier_us, None)(key)[0]
+        return None
 
     async def drain(self, seconds: float) -> None:
         """Stop taking events in, finish those in flight within a bound, and return.
