@@ -39,10 +39,17 @@ def test_the_whole_life_of_dead_letters(shop):
     running = shop.start("run")
     running.wait_for("Ready: shop with books, other.")
     for order in ("a", "b", "c", "good"):
-        shop.run("events", "publish", "orders.paid.v1", "--data", f'{{"order": "{order}"}}', "--id", f"e-{order}")
+        shop.run(
+            "events", "publish", "orders.paid.v1", "--data", f'{{"order": "{order}"}}', "--id", f"e-{order}"
+        )
     shop.wait_until(lambda: letters(shop)["count"] == 4)
     found = letters(shop)["dead_letters"]
-    assert [letter["id"] for letter in found] == ["e-a/books.book", "e-b/books.book", "e-c/books.book", "e-c/other.look"]
+    assert [letter["id"] for letter in found] == [
+        "e-a/books.book",
+        "e-b/books.book",
+        "e-c/books.book",
+        "e-c/other.look",
+    ]
     assert found[0]["cause"] == "ValueError: no account for this"
     assert found[0]["event"]["data"] == {"order": "a"}
     assert found[0]["attempts"] == 1

@@ -43,7 +43,9 @@ def shop(folder):
     folder.write("b.py", service("b"))
     folder.write("c.py", service("c"))
     folder.write("shop.py", COMPOSED)
-    folder.write("outside.py", "from facts import Paid\nfrom tropism import App\napp = App('out', events=[Paid])\n")
+    folder.write(
+        "outside.py", "from facts import Paid\nfrom tropism import App\napp = App('out', events=[Paid])\n"
+    )
     folder.write("tropism.toml", 'app = "shop:app"\n')
     return folder
 
@@ -151,7 +153,9 @@ def test_dev_restarts_who_crashes_hangs_or_grows_and_gives_up_on_the_cause(shop)
     )
     if paid.order == "leak":
         await asyncio.sleep(600 if not os.path.exists("l-mended") else 0)"""
-    shop.write("b.py", service("b", body=body.replace("globals()", "os.path.exists('l-mended') or globals()")))
+    shop.write(
+        "b.py", service("b", body=body.replace("globals()", "os.path.exists('l-mended') or globals()"))
+    )
     running = shop.start("dev", "--hang-seconds", "1", "--memory-max", "300M")
     running.wait_for("| Ready", 2)
     for kind, told in (("crash", "it left with 7"), ("hang", "stood still"), ("leak", "more than 300")):
