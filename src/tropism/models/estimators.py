@@ -47,9 +47,15 @@ def encoding_of(rows: Rows) -> Encoding:
     categories = {
         name: _ranks(column)
         for name, column in zip(rows.names, rows.columns, strict=True)
-        if any(isinstance(value, str) for value in column)
+        if _is_category(column)
     }
     return Encoding(rows.names, categories)
+
+
+def _is_category(column: Any) -> bool:
+    if isinstance(column, np.ndarray) and column.dtype != object:
+        return bool(column.dtype.kind == "U")  # said by the array: no need to look at every value
+    return any(isinstance(value, str) for value in column)
 
 
 def _ranks(column: Sequence[Any]) -> dict[str, float]:
@@ -111,6 +117,7 @@ def _classes(rows: TrainingRows) -> NDArray[np.int64]:
     wrong = set(np.unique(rows.outcomes)) - {0.0, 1.0}
     if wrong:
         raise InvalidInputError(
-            f"Cannot fit a classifier: outcome {min(wrong):g} is neither 0 nor 1. Let the outcome's value be one."
+            f"Cannot fit a classifier: outcome {min(wrong):g} is neither 0 nor 1. "
+            f"Let the outcome's value be one."
         )
     return rows.outcomes.astype(np.int64)

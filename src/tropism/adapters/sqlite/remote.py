@@ -22,7 +22,10 @@ from tropism.adapters.sqlite.wire import (
     read_message,
 )
 from tropism.adapters.sqlite.writer import Listener
-from tropism.core.errors import NotSupportedError
+from tropism.core.errors import NotSupportedError, UnavailableError
+
+ANSWER_SECONDS = 60.0
+"""How long an owner that is there may take: it was stopped, or its disk stalls."""
 
 
 class OwnerGone(Exception):  # noqa: N818 - not an error: the cue to find the next owner
@@ -82,11 +85,18 @@ class Remote:
         request = frame(Request(number, operation))
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
         try:
-            self._writer.write(request)
-            with contextlib.suppress(ConnectionError):
-                await self._writer.drain()
-            result: Result = await answer
-            return result
+            async with asyncio.timeout(ANSWER_SECONDS):
+                self._writer.write(request)
+                with contextlib.suppress(ConnectionError):
+                    await self._writer.drain()
+                result: Result = await answer
+                return result
+        except TimeoutError:
+            raise UnavailableError(
+                f"Cannot tell whether a write was applied: the process that owns the database did not "
+                f"answer within {ANSWER_SECONDS:g} seconds. Resume or stop it, then try again: what was "
+                f"stored is known by its id."
+            ) from None
         finally:
             del self._asked[number]
 
