@@ -136,10 +136,10 @@ async def _describe(found: PortReport, adapter: Any, port: Any, report: Report) 
     found.adapter = type(port).__name__
     capabilities = getattr(port, "capabilities", None)
     found.durability = getattr(capabilities, "durability", None)
-    owner = getattr(adapter, "owner", None)
+    owner: Any = getattr(adapter, "owner", None)
     if callable(owner):
         found.owner = owner()
-    problems = getattr(adapter, "problems", None)
+    problems: Any = getattr(adapter, "problems", None)
     if callable(problems):
         for problem in await problems():
             if problem not in report.problems:
