@@ -274,6 +274,7 @@ def _reference_view(model: "Model") -> View:
         by=lambda e: f"{e.model}@{e.version}" if e.model == model.name else None,
         at=lambda e: e.effective_from_us,
         allowance=model.policy.allowance,
+        own=True,
         reference=last(lambda e: msgspec.to_builtins(e.reference)),
     )
 
