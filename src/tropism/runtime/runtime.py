@@ -178,7 +178,7 @@ def _repartition(handler: Handler) -> Service:
     assert by is not None  # noqa: S101 (the caller chose handlers that have one)
 
     def copy(envelopes: list[Envelope[Event]]) -> list[Output]:
-        return [Output(e.data, by=e, topic=topic, subject=str(by(e.data))) for e in envelopes]
+        return [Output(e.data, by=e, subject=str(by(e.data))) for e in envelopes]
 
     service = Service(topic)
     service.handlers.append(
