@@ -158,7 +158,7 @@ def rollout_of(state: LoopState, policy: Policy) -> Rollout:
 def review(
     state: LoopState, trained: Trained | None, policy: Policy, moment: Moment
 ) -> tuple[LoopState, list[Event]]:
-    """Return what follows from all that is known at a moment: at most one step of the rollout, one training."""
+    """Return what follows from all that is known at a moment: at most one step and one training."""
     state = _take_trained(state, trained)
     state, step = _step(state, trained, policy, moment)
     state = msgspec.structs.replace(

@@ -111,6 +111,7 @@ def _classes(rows: TrainingRows) -> NDArray[np.int64]:
     wrong = set(np.unique(rows.outcomes)) - {0.0, 1.0}
     if wrong:
         raise InvalidInputError(
-            f"Cannot fit a classifier: outcome {min(wrong):g} is neither 0 nor 1. Let the outcome's value be one."
+            f"Cannot fit a classifier: outcome {min(wrong):g} is neither 0 nor 1. "
+            f"Let the outcome's value be one."
         )
     return rows.outcomes.astype(np.int64)

@@ -1,7 +1,8 @@
 """The loop's own steps, as events on the same log as all others.
 
 ``decisions.*`` are ordered per subject of the decision; ``outcomes.*``, ``models.*`` and ``training.*``
-per model. Every control event carries ``effective_from_us``: the time of its cause and the policy's allowance.
+per model. Every control event carries ``effective_from_us``: the time of its cause, and the policy's
+allowance.
 """
 
 from typing import Any

@@ -85,11 +85,12 @@ def closed_loop(model: "Model") -> tuple[Service, ...]:
     return outcome_service(model), review_service(model), training_service(model)
 
 
-def review_service(model: "Model") -> Service:
+def review_service(model: "Model") -> Service:  # noqa: C901 (a handler a paragraph, each short)
     """Return the service that learns from outcomes and windows, and reviews what follows from them."""
     service = Service(f"{model.name}.loop")
     trainings = trained_view(model)
     at_site = OnSite(f"{model.name}.loop.site")
+    references_view = _reference_view(model)
     name, policy = model.name, model.policy
 
     @service.on(OutcomeLearned)
@@ -103,7 +104,7 @@ def review_service(model: "Model") -> Service:
         envelope: Envelope[ModelObserved],
         states: State[LoopState] = use("loop"),
         site: Site = use(at_site),
-        references: Reader = use(_reference_view(model)),
+        references: Reader = use(references_view),
     ) -> list[Event]:
         window = envelope.data
         state = states.get() or LoopState()

@@ -88,6 +88,6 @@ class Policy:
         if self.first_after < 1 or self.trainings_max < 1 or not 0 <= self.rollout.canary_share < 1:
             raise InvalidInputError(
                 f"Cannot use this policy: first_after {self.first_after} and trainings_max "
-                f"{self.trainings_max} start at 1, and canary_share {self.rollout.canary_share} lies in 0 to 1. "
-                f"Mend the values."
+                f"{self.trainings_max} start at 1, and canary_share {self.rollout.canary_share} lies in "
+                f"0 to 1. Mend the values."
             )

@@ -1,4 +1,4 @@
-"""Deciding: features as of the event, one vectorised prediction for all who ask at once, and a record of each."""
+"""Deciding: features as of the event, one prediction for all who ask at once, and a record of each."""
 
 import asyncio
 import math

@@ -211,8 +211,7 @@ def rows_for(spec: Spec) -> TrainingRows:
         records = asyncio.run(_read_all(spec.source.url, spec.ranges))
     features = _features(records, spec)
     labels = _labels(records, spec)
-    ids = [id for id in labels if id in features]
-    ids.sort(key=lambda id: (labels[id][0], id))
+    ids = sorted((id for id in labels if id in features), key=lambda name: (labels[name][0], name))
     if spec.rows_max is not None:
         ids = ids[-spec.rows_max :]
     columns = [list(column) for column in zip(*(features[id] for id in ids), strict=True)]

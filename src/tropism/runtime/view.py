@@ -1,5 +1,6 @@
 """Feature tables kept from events under their own key, read as of a moment."""
 
+from bisect import bisect_left
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -130,6 +131,7 @@ class Table:
         self._sum_values = [a.value for a in columns if a.kind in {"total", "mean"}]
         self._last_values = [a.value for a in columns if a.kind == "last"]
         self._plan = _plan(columns)
+        self._empty = self._row(*[empty for _, _, _, empty in self._plan])
         windows = [to_us(a.window) for a in columns if a.window is not None]
         self.window_us = max(windows, default=0)
 
@@ -158,18 +160,23 @@ class Table:
         """Return the row of a key as of a moment, without the entries of one subject."""
         series = self.series.get(key)
         if series is None:
-            return self._row(*[empty for _, _, _, empty in self._plan])
+            return self._empty
+        times = series.times
+        stop = len(times) if times[-1] < as_of_us else bisect_left(times, as_of_us)
         own = self._own.get(exclude) if exclude is not None else None
-        own_times = () if own is None else tuple(time_us for k, time_us in own if k == key)
-        ranges: dict[int, tuple[int, int]] = {}
-        cells = []
+        mine = _own_indices(series, own, key, as_of_us, exclude) if own is not None else ()
+        cells: list[Any] = []
+        known_window_us, start = 0, 0
         for kind, which, window_us, _ in self._plan:
-            span = ranges.get(window_us)
-            if span is None:
-                from_us = as_of_us - window_us if window_us else -(2**63)
-                span = ranges[window_us] = series.range(from_us, as_of_us)
-            mine = _own_indices(series, span, own_times, exclude) if own_times else ()
-            cells.append(_cell(kind, series, which, span, mine, as_of_us, bool(window_us)))
+            if window_us != known_window_us:
+                known_window_us = window_us
+                start = bisect_left(times, as_of_us - window_us, 0, stop) if window_us else 0
+            if kind == "mean" and not mine and window_us:
+                totals, counts = series.totals[which]
+                number = counts[stop] - counts[start]
+                cells.append((totals[stop] - totals[start]) / number if number else None)
+            else:
+                cells.append(_cell(kind, series, which, (start, stop), mine, as_of_us, window_us > 0))
         return self._row(*cells)
 
     def reader(self, as_of_us: int, exclude: str | None) -> Reader:
@@ -225,16 +232,18 @@ def _plan(columns: list[Aggregate]) -> _Plan:
 
 
 def _own_indices(
-    series: Series, span: tuple[int, int], times_us: tuple[int, ...], subject: str | None
+    series: Series, own: list[tuple[str, int]], key: str, as_of_us: int, subject: str | None
 ) -> tuple[int, ...]:
-    """Return where, within a range, the entries of one subject lie, knowing their times."""
-    found = {
+    """Return where the entries of one subject before a moment lie, knowing its keys and times."""
+    if len(own) == 1 and (own[0][0] != key or own[0][1] >= as_of_us):
+        return ()
+    times_us = {time_us for where, time_us in own if time_us < as_of_us and where == key}
+    return tuple(
         index
-        for time_us in times_us
+        for time_us in sorted(times_us)
         for index in range(*series.range(time_us, time_us + 1))
         if series.subjects[index] == subject
-    }
-    return tuple(index for index in found if span[0] <= index < span[1])
+    )
 
 
 def _cell(
@@ -247,6 +256,7 @@ def _cell(
     windowed: bool,
 ) -> Any:
     start, stop = span
+    mine = tuple(index for index in mine if index >= start)
     if kind == "count":
         return stop - start - len(mine)
     if kind in {"mean", "total"}:

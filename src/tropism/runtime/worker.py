@@ -9,7 +9,7 @@ import msgspec
 
 from tropism.core.codec import Codec, record_of
 from tropism.core.errors import UnavailableError
-from tropism.core.time import MICROSECONDS
+from tropism.core.time import MICROSECONDS, to_us
 from tropism.ports.log import Partition
 from tropism.ports.platform import Platform
 from tropism.ports.state import Entry, Lease, Position
@@ -241,15 +241,22 @@ class Worker:
 
     def _bound_us(self) -> int:
         """Return the moment up to which everything this service reads is in the log."""
-        main = min((self._watermarks.topic(topic) for topic in topics_of(self.service)), default=FOREVER_US)
+        main_us = min(
+            (self._watermarks.topic(topic) for topic in topics_of(self.service)), default=FOREVER_US
+        )
+        lead_us, longest_us = FOREVER_US, 0
         for view in self.service.views:
             for kind in view.on:
-                main = min(main, self._watermarks.topic(kind.event_topic) + view.allowance_us)
+                lead_us = min(lead_us, self._watermarks.topic(kind.event_topic) + view.allowance_us)
+                longest_us = max(longest_us, view.allowance_us)
+        if lead_us < main_us and lead_us - self._frontier_us < longest_us // 2:
+            # Whoever we wait for waits for us too: in half-allowance strides, the two take few steps.
+            return self._frontier_us
+        bound_us = min(main_us, lead_us)
         if self._ttls:
             # What is stored in one step must not expire in the same one.
-            shortest = min(self._ttls.values())
-            main = min(main, self._frontier_us + int(shortest.total_seconds() * MICROSECONDS))
-        return main
+            bound_us = min(bound_us, self._frontier_us + to_us(min(self._ttls.values())))
+        return bound_us
 
     async def _admit(self) -> bool:
         """Let the next chunk in, and say whether there was anything to do."""

@@ -159,7 +159,7 @@ def features(
     departed: Reader = use(departed_by_aircraft),
     landed: Reader = use(landed_by_aircraft),
 ) -> FlightFeatures:
-    """Return what was known of a flight strictly before its scheduled departure, nothing of itself among it."""
+    """Return what was known of a flight strictly before its schedule, nothing of itself among it."""
     sky = weather(flight.origin)
     left = departures(flight.origin)
     arrived = arrivals(flight.destination)

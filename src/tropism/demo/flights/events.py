@@ -58,7 +58,7 @@ class FlightCancelled(Event, type="flights.cancelled.v1", key="flight_id"):
 
 
 class WeatherObserved(Event, type="weather.observed.v1", key="origin"):
-    """What an airport's weather station measured: degrees Fahrenheit, miles, miles per hour, inches, millibar."""
+    """What an airport's weather station measured: Fahrenheit, miles, miles per hour, inches, millibar."""
 
     origin: str
     temperature: float | None

@@ -141,7 +141,8 @@ def _facts(number: int, row: dict[str, str], zones: dict[str, tzinfo]) -> Iterat
     arrival_clock = _clock_minute(row["sched_arr_time"])
     arrival = _first_after(scheduled, arrival_clock, zones.get(row["dest"], UNLISTED))
     local = _local(scheduled, _zone(NEW_YORK))
-    flight_id = f"{row['year']}-{int(row['month']):02}-{int(row['day']):02}-{row['carrier']}{row['flight']}-{number:06d}"
+    day = f"{row['year']}-{int(row['month']):02}-{int(row['day']):02}"
+    flight_id = f"{day}-{row['carrier']}{row['flight']}-{number:06d}"
     aircraft = None if row["tailnum"] in {"NA", ""} else row["tailnum"]
     common = {
         "flight_id": flight_id,
