@@ -105,7 +105,7 @@ class Admission:
         progress = self._progress[stream]
         new = progress.take(stored.offset)
         again = stream.topic == self._redrive_topic
-        fed = not again and self._tables.wants(record.type)
+        fed = (not again or not _gave_up(record)) and self._tables.wants(record.type)
         handlers = self._routes.get((stream.topic, record.type), ())
         if not (fed or handlers or again) and self._is_ignored(record.type):
             return None
@@ -143,13 +143,12 @@ class Admission:
 
     def _redriven(self, record: Record) -> tuple[Handler, ...]:
         """Return the handler that gave up on a redriven event; all of its type where none was reached."""
-        name = (record.extensions or {}).get("redrivehandler", "")
+        name = _gave_up(record)
         known = [h for h in self._service.handlers if any(k.event_type == record.type for k in h.events)]
         return tuple(h for h in known if name in {"", h.name})
 
     def _fed_again(self, known_us: int, stream: Stream, stored: Stored, event: Any) -> bool:
-        name = (stored.record.extensions or {}).get("redrivehandler", "")
-        return self._tables.feed_again(name, stream, known_us, stored, event)
+        return self._tables.feed_again(_gave_up(stored.record), stream, known_us, stored, event)
 
     def _refused(self, known_us: int, stream: Stream, stored: Stored, cause: str) -> Admitted:
         """Return an item that reaches no handler, only the dead letters."""
@@ -213,10 +212,14 @@ class Admission:
         return min(due, default=None)
 
 
+def _gave_up(record: Record) -> str:
+    """Return who gave up on a redriven event; empty where no handler was reached."""
+    return (record.extensions or {}).get("redrivehandler", "")
+
+
 def _gone(record: Record) -> str:
-    name = (record.extensions or {}).get("redrivehandler", "")
     return (
-        f"Cannot redrive event {record.id!r}: there is no {name!r} here that takes {record.type!r}. "
+        f"Cannot redrive event {record.id!r}: there is no {_gave_up(record)!r} here that takes {record.type!r}. "
         f"Discard it, or bring the handler back."
     )
 

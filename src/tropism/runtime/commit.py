@@ -13,13 +13,16 @@ from tropism.core.envelope import Record
 from tropism.core.event import Event
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Lease, Position, Write
+from tropism.runtime.call import namespace_of
 from tropism.runtime.cursor import Cursor, Progress, offsets_of
+from tropism.runtime.handler import Expired
 from tropism.runtime.inject import Opened
 from tropism.runtime.patience import patiently
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
 from tropism.runtime.values import Values
 from tropism.runtime.work import Item
+
 
 @dataclass
 class Step:
@@ -68,6 +71,7 @@ class Committer:
         self._queue: deque[Item] = deque()
         self._together = platform.log.capabilities.commit_domain == platform.state.commit_domain
         self._committing = 0
+        self._expiring: set[tuple[str, str]] = set()
         self._admitted_us = start_us
         self._dirty = asyncio.Event()
         self._touched = False
@@ -82,9 +86,14 @@ class Committer:
     def admit(self, items: list[Item], until_us: int, *, touched: bool) -> None:
         """Take note of items, in order, and of the moment up to which that is all."""
         self._queue.extend(items)
+        self._expiring.update(place for item in items if (place := self._expiry(item)) is not None)
         self._admitted_us = max(self._admitted_us, until_us)
         self._touched = self._touched or touched
         self.poke()
+
+    def expires(self, namespace: str, key: str) -> bool:
+        """Say whether the expiry of a value is admitted and not committed."""
+        return (namespace, key) in self._expiring
 
     def poke(self) -> None:
         """Say that something finished, or that attempts changed."""
@@ -181,7 +190,14 @@ class Committer:
             await patiently(self._platform.clock, lambda: self._platform.log.append(step.outputs))
         # Where the store cannot take it, nothing was applied, so nothing is lost: hold it, and try again.
         await patiently(self._platform.clock, lambda: self._platform.state.commit(commit))
+        self._expiring.difference_update(filter(None, map(self._expiry, step.items)))
         self._values.committed([write for item in step.items for write in item.writes if _is_state(write)])
+
+    def _expiry(self, item: Item) -> tuple[str, str] | None:
+        event = item.envelope.data
+        if item.place is not None or not isinstance(event, Expired):
+            return None
+        return namespace_of(self._service, event.state), event.key
 
     def _account(self, item: Item) -> None:
         if item.tick is not None:

@@ -40,7 +40,7 @@ class Progress:
     def __init__(self, finished_to: int, reopened: list[int]) -> None:
         self.taken = min(reopened, default=finished_to)
         self._finished_to = finished_to
-        self._reopened = {offset: None for offset in reopened}
+        self._reopened = dict.fromkeys(reopened)
         self._open: dict[int, None] = {}
 
     def take(self, offset: int) -> bool:

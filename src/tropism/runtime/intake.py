@@ -63,11 +63,7 @@ class Intake:
     @property
     def ends(self) -> dict[Partition, int]:
         """The offsets up to which it has read everything."""
-        ends: dict[Partition, int] = {}
-        for source in self._sources:
-            partition = source.stream.partition
-            ends[partition] = min(source.next, ends.get(partition, source.next))
-        return ends
+        return least(*({source.stream.partition: source.next} for source in self._sources))
 
     async def take(self, bound_us: int, count_max: int) -> tuple[list[Arrival], int]:
         """Return the next arrivals, and the instant up to which nothing is missing.
@@ -140,3 +136,12 @@ class Intake:
                 break
             taken.append(held.popleft())
         return taken
+
+
+def least(*many: Mapping[Partition, int]) -> dict[Partition, int]:
+    """Return, per partition, the least of several offsets."""
+    found: dict[Partition, int] = {}
+    for offsets in many:
+        for partition, offset in offsets.items():
+            found[partition] = min(offset, found.get(partition, offset))
+    return found

@@ -6,6 +6,7 @@ from typing import Any
 from tropism.core.envelope import Stored
 from tropism.ports.log import Partition
 from tropism.ports.state import State, Write
+from tropism.runtime.attempts import GaveUp
 from tropism.runtime.cursor import name_of
 from tropism.runtime.dead import VIEW, DeadLetter, write_of
 from tropism.runtime.streams import Stream
@@ -20,12 +21,13 @@ class Tables:
     with an allowance are fed aside, with all there is: ``at`` says from when each of their events counts.
     """
 
-    def __init__(self, service: str, views: Sequence[View], state: State) -> None:
+    def __init__(self, service: str, views: Sequence[View], state: State, gave_up: GaveUp) -> None:
         self.tables = {view: Table(view) for view in views}
         self.offsets: dict[Stream, int] = {}
         self.aside: dict[Partition, int] = {}
         self._service = service
         self._state = state
+        self._gave_up = gave_up
         self._letters: list[Write] = []
         self._by_type: dict[str, list[Table]] = {}
         self._aside_by_type: dict[str, list[Table]] = {}
@@ -63,24 +65,32 @@ class Tables:
 
     def _add(self, table: Table, known_us: int, stored: Stored, event: Any) -> None:
         try:
-            table.add(event, known_us if table.view.at is None else table.view.at(event), stored.record.subject)
+            table.add(
+                event, known_us if table.view.at is None else table.view.at(event), stored.record.subject
+            )
         except Exception as error:  # noqa: BLE001 (a view's functions may raise anything; it is recorded)
-            self.refuse(f"{VIEW}{table.view.name}", known_us, stored, f"{type(error).__name__}: {error}")
+            self._refuse(table, known_us, stored, error)
 
-    def refuse(self, name: str, known_us: int, stored: Stored, cause: str) -> None:
+    def refuse_aside(self, stored: Stored, error: Exception) -> None:
+        """Put an event that views with an allowance cannot read among the dead letters."""
+        for table in self._aside_by_type[stored.record.type]:
+            self._refuse(table, stored.known_us, stored, error)
+
+    def _refuse(self, table: Table, known_us: int, stored: Stored, error: Exception) -> None:
         """Put an event that a view cannot take among the dead letters, with the next commit."""
-        record = stored.record
+        record, name = stored.record, f"{VIEW}{table.view.name}"
         letter = DeadLetter(
             id=f"{record.id}/{name}",
             service=self._service,
             handler=name,
-            cause=cause,
+            cause=f"{type(error).__name__}: {error}",
             history=[],
             attempts=1,
             failed_us=known_us,
             record=record,
         )
         self._letters.append(write_of(letter))
+        self._gave_up(letter, error)
 
     def reader(self, view: View, as_of_us: int, exclude: str | None) -> Reader:
         """Return a view as of a moment, without one subject."""

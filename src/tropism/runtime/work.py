@@ -13,7 +13,7 @@ class Item:
     """An input: an event from the log, a tick, or a state that expired; finished when all its calls are.
 
     ``place`` is where it lies in the log, if it came from there. ``as_of_us`` is the moment of which
-    views are read for it. ``bond`` holds the items with which it must commit: what a batch of them left is one.
+    views are read for it. ``bond`` holds the items with which it must commit.
     """
 
     __slots__ = (

@@ -162,4 +162,4 @@ class FaultyState:
 
     async def positions(self) -> Sequence[tuple[str, Position]]:
         """Return positions."""
-        return await self._faults.call("positions", self._clock, lambda: self._state.positions())
+        return await self._faults.call("positions", self._clock, self._state.positions)

@@ -40,9 +40,7 @@ class Simulation:
     def __post_init__(self) -> None:
         """Set up what outlives every crash."""
         self.clock = VirtualClock(self.start_us)
-        self.store = MemoryStore(
-            monotonic=self.clock.monotonic, partitions_default=self.options.partitions
-        )
+        self.store = MemoryStore(monotonic=self.clock.monotonic, partitions_default=self.options.partitions)
         self.errors: list[tuple[DeadLetter, Exception]] = []
         self.crashes = 0
         self._sources_us: int | None = None
