@@ -30,10 +30,10 @@ PORTS = tuple(field.name for field in fields(Settings))
 def read_settings(folder: Path = Path(), environment: Mapping[str, str] | None = None) -> Settings:
     """Return the URLs of ``tropism.toml`` in a folder, overridden by ``TROPISM_*`` variables.
 
-    Raises: InvalidInputError if the file is no TOML, or names an unknown port.
+    Raises: InvalidInputError if the file is no TOML, names an unknown port, or sets one to no text.
     """
     path = folder / "tropism.toml"
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     if path.exists():
         try:
             found = tomllib.loads(path.read_text("utf-8"))
@@ -43,6 +43,12 @@ def read_settings(folder: Path = Path(), environment: Mapping[str, str] | None =
     if unknown:
         raise InvalidInputError(
             f"Cannot read {str(path)!r}: it sets {unknown[0]!r}, which is no port. Set some of {list(PORTS)}."
+        )
+    wrong = sorted(name for name, value in found.items() if not isinstance(value, str))
+    if wrong:
+        raise InvalidInputError(
+            f"Cannot read {str(path)!r}: {wrong[0]} is {found[wrong[0]]!r}, which is no text. "
+            f"Put it between quotes."
         )
     variables = os.environ if environment is None else environment
     for port in PORTS:
@@ -68,11 +74,11 @@ async def open_platform(settings: Settings, *, clock: Clock | None = None) -> As
             close = getattr(adapter, "close", None)
             if close is not None:
                 stack.push_async_callback(close)
-        ports = {port: _port(opened[url], port, url) for port, url in urls.items()}
+        ports = {port: port_of(opened[url], port, url) for port, url in urls.items()}
         yield Platform(**ports, clock=clock or SystemClock())
 
 
-def _port(adapter: Any, port: str, url: str) -> Any:
+def port_of(adapter: Any, port: str, url: str) -> Any:
     """Return the part of an adapter that serves a port: an attribute of that name, or itself."""
     part = getattr(adapter, port, None)
     if part is not None:

@@ -25,6 +25,9 @@ from tropism.models.events import (
 )
 from tropism.models.policy import Policy
 
+EXPECTED = 0.25
+"""Added to a loss less its expectation, which lies within -1/4 and 1, to watch a value that is never negative."""
+
 LOOP = "policy"
 """Who decided, where no person did."""
 
@@ -51,6 +54,14 @@ class Request(msgspec.Struct, frozen=True):
     known_until_us: int
 
 
+class Block(msgspec.Struct, frozen=True):
+    """The paired differences of the block of time at hand."""
+
+    number: int = 0
+    total: float = 0.0
+    count: int = 0
+
+
 class LoopState(msgspec.Struct, frozen=True):
     """All that the loop remembers of one model."""
 
@@ -63,6 +74,7 @@ class LoopState(msgspec.Struct, frozen=True):
     previous: Arm | None = None
     canary: bool = False
     gate: BettingTest | None = None
+    block: Block = Block()
     harm: BettingTest | None = None
     watch: BettingTest | None = None
     alarm: DegradationAlarm | None = None
@@ -72,6 +84,7 @@ class LoopState(msgspec.Struct, frozen=True):
     rollbacks_us: tuple[int, ...] = ()
     lost: int = 0
     drifted: tuple[str, ...] = ()
+    drift_windows: int = 0
     degraded: bool = False
     findings: tuple[str, ...] = ()
     ordered: str | None = None
@@ -96,48 +109,77 @@ class Moment:
     seed: int
 
 
-def learn(state: LoopState, learned: Sequence[OutcomeLearned]) -> LoopState:
-    """Return the state after outcomes, in their order; corrections and early ones teach nothing here.
+def learn(state: LoopState, learned: Sequence[tuple[int, OutcomeLearned]], policy: Policy) -> LoopState:
+    """Return the state after outcomes, each with when it was known, in their order.
 
-    The tests take each outcome whose decision was made since the tested stage began.
+    Corrections and early ones teach nothing here. The tests take each outcome for which both sides gave an
+    output; the gate bets on means of blocks of time.
     """
-    gains: list[float] = []
+    gains: list[tuple[int, float]] = []
     regrets: list[float] = []
     losses: list[float] = []
+    surprises: list[float] = []
     champion, challenger, previous = state.champion, state.challenger, state.previous
     count = 0
-    for outcome in learned:
+    for known_us, outcome in learned:
         if outcome.early or outcome.revision:
             continue
         count += 1
-        of_champion = loss_of(outcome, champion)
-        if of_champion is None or champion is None:
+        output = output_of(outcome, champion)
+        if output is None or champion is None:
             continue
-        losses.append(of_champion)
+        loss = (output - outcome.value) ** 2
+        losses.append(loss)
+        if outcome.decided_us >= champion.since_us:
+            surprises.append(loss - output * (1.0 - output) + EXPECTED)
         of_challenger = loss_of(outcome, challenger)
         if of_challenger is not None:
-            gains.append(of_champion - of_challenger)
+            gains.append((known_us, loss - of_challenger))
         of_previous = loss_of(outcome, previous)
         if of_previous is not None and outcome.decided_us >= champion.since_us:
-            regrets.append(of_champion - of_previous)
+            regrets.append(loss - of_previous)
+    gate, block = _gated(state, gains, policy)
     return msgspec.structs.replace(
         state,
         outcomes=state.outcomes + count,
-        gate=_observed(state.gate, gains),
-        harm=_observed(state.harm, [-gain for gain in gains]),
+        gate=gate,
+        block=block,
+        harm=_observed(state.harm, [-gain for _, gain in gains]),
         watch=_observed(state.watch, regrets),
-        alarm=None if state.alarm is None else state.alarm.observe_many(losses),
+        alarm=None if state.alarm is None else state.alarm.observe_many(surprises),
         loss_total=state.loss_total + sum(losses),
         loss_count=state.loss_count + len(losses),
     )
 
 
-def loss_of(outcome: OutcomeLearned, arm: Arm | None) -> float | None:
-    """Return the squared error of a version on an outcome, None where it gave no output for it."""
+def _gated(
+    state: LoopState, gains: Sequence[tuple[int, float]], policy: Policy
+) -> tuple[BettingTest | None, Block]:
+    """Return the gate after gains: a block is closed by the first outcome after its end."""
+    gate, rules = state.gate, policy.gate
+    if gate is None:
+        return None, Block()
+    length_us = to_us(rules.block)
+    number, total, count = state.block.number, state.block.total, state.block.count
+    for known_us, gain in gains:
+        now = known_us // length_us
+        if now != number and count >= rules.block_outcomes_min:
+            gate = gate.observe(max(-rules.bound, min(rules.bound, total / count)))
+            total, count = 0.0, 0
+        number, total, count = now, total + gain, count + 1
+    return gate, Block(number, total, count)
+
+
+def output_of(outcome: OutcomeLearned, arm: Arm | None) -> float | None:
+    """Return what a version said of a decision's input, None where it was not asked."""
     if arm is None:
         return None
-    acted = outcome.version == arm.version
-    output = outcome.output if acted else outcome.others.get(str(arm.version))
+    return outcome.output if outcome.version == arm.version else outcome.others.get(str(arm.version))
+
+
+def loss_of(outcome: OutcomeLearned, arm: Arm | None) -> float | None:
+    """Return the squared error of a version on an outcome, None where it gave no output for it."""
+    output = output_of(outcome, arm)
     return None if output is None else (output - outcome.value) ** 2
 
 
@@ -210,7 +252,7 @@ def _judge(state: LoopState, policy: Policy, moment: Moment) -> tuple[LoopState,
         return state, None
     if harm.rejects(plan.harm_alpha):
         return drop(state, "worse than the champion", LOOP, policy, moment)
-    proven = gate.rejects(policy.gate.alpha) and gate.count >= policy.gate.outcomes_min
+    proven = gate.rejects(policy.gate.alpha) and harm.count >= policy.gate.outcomes_min
     if state.canary and _older(state.challenger, plan.canary, moment.now_us):
         return promote(state, "not worse in canary", LOOP, policy, moment)
     if not state.canary and proven:
@@ -219,8 +261,6 @@ def _judge(state: LoopState, policy: Policy, moment: Moment) -> tuple[LoopState,
         if plan.canary_share > 0:
             return _canary(state, policy, moment)
         return promote(state, "proved in shadow", LOOP, policy, moment)
-    if not state.canary and _older(state.challenger, plan.challenger_max, moment.now_us):
-        return drop(state, "not proved in time", LOOP, policy, moment)
     return state, None
 
 
@@ -239,8 +279,9 @@ def _enter(
         request=None,
         challenger=arm,
         canary=False,
-        gate=BettingTest(margin=policy.gate.margin),
-        harm=BettingTest(margin=-policy.gate.margin),
+        gate=BettingTest(margin=policy.gate.margin, bound=policy.gate.bound),
+        block=Block(),
+        harm=BettingTest(margin=-policy.rollout.harm_margin),
     )
     return state, _told(ShadowStarted, state, "trained", LOOP, {}, policy, moment)
 
@@ -250,7 +291,7 @@ def _canary(state: LoopState, policy: Policy, moment: Moment) -> tuple[LoopState
     evidence = evidence_of(state)
     challenger = msgspec.structs.replace(state.challenger, since_us=moment.effective_us)
     state = msgspec.structs.replace(
-        state, challenger=challenger, canary=True, harm=BettingTest(margin=-policy.gate.margin)
+        state, challenger=challenger, canary=True, harm=BettingTest(margin=-policy.rollout.harm_margin)
     )
     return state, _told(CanaryStarted, state, "proved in shadow", LOOP, evidence, policy, moment)
 
@@ -275,22 +316,22 @@ def _watching(state: LoopState, previous: Arm | None, policy: Policy) -> LoopSta
     return msgspec.structs.replace(
         state,
         previous=previous,
-        watch=None if previous is None else BettingTest(margin=-policy.gate.margin),
-        alarm=_alarm(state, policy),
+        watch=None if previous is None else BettingTest(margin=-policy.rollout.harm_margin),
+        alarm=_alarm(policy),
         loss_total=0.0,
         loss_count=0,
         drifted=(),
+        drift_windows=0,
         degraded=False,
     )
 
 
-def _alarm(state: LoopState, policy: Policy) -> DegradationAlarm | None:
-    """Watch the new champion against the loss that the loop last knew; the first one has none to know."""
+def _alarm(policy: Policy) -> DegradationAlarm | None:
+    """Watch how far the loss lies above what the version expects of its own outputs."""
     wanted = policy.degradation
-    if wanted is None or not state.loss_count:
+    if wanted is None:
         return None
-    reference = state.loss_total / state.loss_count
-    return DegradationAlarm(reference, wanted.tolerance, run_length=wanted.run_length)
+    return DegradationAlarm(EXPECTED, wanted.tolerance, bound=1.0 + EXPECTED, run_length=wanted.run_length)
 
 
 def drop(
@@ -369,16 +410,18 @@ def training_reason(state: LoopState, policy: Policy, now_us: int) -> str | None
         return state.ordered
     if state.champion is None:
         return "first outcomes" if _may_train_first(state, policy, now_us) else None
-    if not _may_train(state, policy, now_us):
+    if state.canary or not _may_train(state, policy, now_us):
         return None
+    if state.challenger is not None:
+        stale = _older(state.challenger, policy.rollout.challenger_max, now_us)
+        return "stale challenger" if stale else None
     if state.degraded:
         return "degradation"
-    if state.drifted:
+    if policy.drift is not None and state.drift_windows >= policy.drift.windows:
         return "drift"
-    since = state.outcomes - state.outcomes_at_training
-    if policy.outcomes_max is not None and since >= policy.outcomes_max:
-        return "volume"
-    newest_us = state.trainings_us[-1] if state.trainings_us else state.champion.known_until_us
+    if policy.growth is not None and state.outcomes >= policy.growth * state.outcomes_at_training:
+        return "growth"
+    newest_us = max(state.champion.known_until_us, *state.trainings_us[-1:], 0)
     if policy.max_age is not None and now_us - newest_us >= to_us(policy.max_age):
         return "age"
     return None

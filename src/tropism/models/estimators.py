@@ -47,9 +47,15 @@ def encoding_of(rows: Rows) -> Encoding:
     categories = {
         name: _ranks(column)
         for name, column in zip(rows.names, rows.columns, strict=True)
-        if any(isinstance(value, str) for value in column)
+        if _is_category(column)
     }
     return Encoding(rows.names, categories)
+
+
+def _is_category(column: Any) -> bool:
+    if isinstance(column, np.ndarray) and column.dtype != object:
+        return bool(column.dtype.kind == "U")  # said by the array: no need to look at every value
+    return any(isinstance(value, str) for value in column)
 
 
 def _ranks(column: Sequence[Any]) -> dict[str, float]:

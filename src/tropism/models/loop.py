@@ -94,10 +94,10 @@ def review_service(model: "Model") -> Service:  # noqa: C901 (a handler a paragr
     name, policy = model.name, model.policy
 
     @service.on(OutcomeLearned)
-    def learned(outcomes: list[OutcomeLearned], states: State[LoopState] = use("loop")) -> None:
-        mine = [outcome for outcome in outcomes if outcome.model == name]
+    def learned(outcomes: list[Envelope[OutcomeLearned]], states: State[LoopState] = use("loop")) -> None:
+        mine = [(envelope.time_us, envelope.data) for envelope in outcomes if envelope.data.model == name]
         if mine:
-            states.set(learn(states.get(name) or LoopState(), mine), name)
+            states.set(learn(states.get(name) or LoopState(), mine, policy), name)
 
     @service.on(ModelObserved, emits=REVIEWED)
     def observed(
@@ -191,13 +191,14 @@ def judge_window(
             events.append(TrainingUnblocked(model=name, effective_from_us=effective_us))
         state = msgspec.structs.replace(state, findings=facts)
     drifted = {} if state.findings else _drifted(window, reference, model)
-    if drifted and not state.drifted:
+    windows = state.drift_windows + 1 if drifted else 0
+    if policy.drift is not None and windows == policy.drift.windows:
         events.append(
             DriftDetected(
                 model=name, version=window.version, features=drifted, effective_from_us=effective_us
             )
         )
-    return msgspec.structs.replace(state, drifted=tuple(sorted(drifted))), events
+    return msgspec.structs.replace(state, drifted=tuple(sorted(drifted)), drift_windows=windows), events
 
 
 def _drifted(window: ModelObserved, reference: FeatureSketch, model: "Model") -> dict[str, float]:
@@ -273,6 +274,7 @@ def _reference_view(model: "Model") -> View:
         by=lambda e: f"{e.model}@{e.version}" if e.model == model.name else None,
         at=lambda e: e.effective_from_us,
         allowance=model.policy.allowance,
+        own=True,
         reference=last(lambda e: msgspec.to_builtins(e.reference)),
     )
 

@@ -81,6 +81,7 @@ class Model:
             by=_of_model(name, lambda e: e.model),
             at=lambda e: e.effective_from_us,
             allowance=self.policy.allowance,
+            own=True,
             rollout=last(lambda e: _pack(e.rollout)),
         )
 
@@ -124,6 +125,7 @@ def trained_view(model: Model) -> View:
         by=_of_model(model.name, lambda e: e.model),
         at=lambda e: e.effective_from_us,
         allowance=model.policy.allowance,
+        own=True,
         training=last(_training),
     )
 

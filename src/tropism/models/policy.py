@@ -9,45 +9,57 @@ from tropism.models.quality import QualityLimits
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """When inputs count as drifted: so many features, each by so much, in one window."""
+    """When inputs count as drifted: so many features, each by so much, in so many windows in a row."""
 
     features_min: int = 1
-    psi_min: float = 0.25
+    psi_min: float = 1.0
+    windows: int = 3
     rows_min: int = 200
     false_discovery_rate: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """When quality counts as lost: the loss is above that of the gate by a tolerance.
+    """When quality counts as lost: the Brier score is above what the version itself expects by a tolerance.
 
-    ``run_length`` is the least mean number of outcomes to a false alarm.
+    A calibrated version expects p(1 - p) of an output p. ``run_length`` is the least mean number of outcomes
+    to a false alarm.
     """
 
-    tolerance: float = 0.005
-    run_length: float = 50_000.0
+    tolerance: float = 0.02
+    run_length: float = 1_000_000.0
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
     """What a challenger must prove against the champion on the same events, to be promoted.
 
-    An anytime-valid test at level ``alpha`` on the paired difference of Brier scores: that the challenger
-    is not worse by ``margin`` or more. ``margin=0`` asks it to be better.
+    An anytime-valid betting test at level ``alpha`` on the paired difference of Brier scores: that the
+    challenger is not worse by ``margin`` or more. ``margin=0`` asks it to be better. Outcomes that come
+    together fail together, so the test bets on the mean of a ``block`` of time, clipped to ``bound``:
+    betting on each outcome would promote far more often than alpha where they are correlated.
     """
 
     alpha: float = 0.05
-    margin: float = 0.001
+    margin: float = 0.004
+    block: timedelta = timedelta(hours=3)
+    block_outcomes_min: int = 30
+    bound: float = 0.03
     outcomes_min: int = 500
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutPlan:
-    """How a challenger that passed the gate comes to decide, and how long the old champion is kept beside."""
+    """How a challenger that passed the gate comes to decide, and how long the old champion is kept beside.
 
-    canary_share: float = 0.1
-    canary: timedelta = timedelta(days=1)
+    A challenger that proves nothing within ``challenger_max`` is replaced by a fresher one. One that is worse
+    by ``harm_margin``, at level ``harm_alpha``, is dropped or rolled back.
+    """
+
+    canary_share: float = 0.2
+    canary: timedelta = timedelta(hours=12)
     harm_alpha: float = 0.05
+    harm_margin: float = 0.004
     challenger_max: timedelta = timedelta(days=10)
     watch: timedelta = timedelta(days=7)
 
@@ -57,21 +69,21 @@ class Policy:
     """What the loop may do by itself: when to train, what to prove, how to roll out, and who must approve.
 
     ``first_after`` outcomes train the first version. Then drift, degradation, ``max_age`` of the newest
-    version and ``outcomes_max`` new outcomes each ask for another, at most one per ``cooldown`` (doubled
+    version, and ``growth`` times the outcomes it learned from, each ask for another, at most one per ``cooldown`` (doubled
     after every challenger that lost in a row) and ``trainings_max`` per ``budget``. ``act_at`` is the
     output from which a decision acts. ``allowance`` is what effects lie behind their causes in event time;
     live, it is zero.
     """
 
     act_at: float = 0.5
-    first_after: int = 2000
+    first_after: int = 5000
     max_age: timedelta | None = timedelta(days=14)
-    outcomes_max: int | None = None
+    growth: float | None = 1.3
     drift: Drift | None = Drift()
     degradation: Degradation | None = Degradation()
     quality: QualityLimits | None = QualityLimits()  # noqa: RUF009 (frozen)
-    cooldown: timedelta = timedelta(days=7)
-    trainings_max: int = 10
+    cooldown: timedelta = timedelta(days=10)
+    trainings_max: int = 6
     budget: timedelta = timedelta(days=90)
     gate: Gate = Gate()
     rollout: RolloutPlan = RolloutPlan()

@@ -219,7 +219,7 @@ def _gave_up(record: Record) -> str:
 
 def _gone(record: Record) -> str:
     return (
-        f"Cannot redrive event {record.id!r}: there is no {_gave_up(record)!r} here that takes {record.type!r}. "
+        f"Cannot redrive event {record.id!r}: there is no {_gave_up(record)!r} for {record.type!r} here. "
         f"Discard it, or bring the handler back."
     )
 

@@ -14,8 +14,9 @@ from tropism.runtime.work import Delivery, Item
 class Calls:
     """Hands what was let in to the lanes, and what came of it to the committer.
 
-    Ticks in event time, what is handled at most once, and ``suspects`` go alone, with nothing else in flight. Suspects are
-    the events that follow a crash: one of them may have been its cause, and only who is alone is charged.
+    Ticks in event time, what is handled at most once, and ``suspects`` go alone, with nothing else in
+    flight. Suspects are the events that follow a crash: one of them may have been its cause, and only who
+    is alone is charged.
     """
 
     def __init__(

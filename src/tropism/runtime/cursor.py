@@ -51,6 +51,10 @@ class Progress:
             return True
         return offset >= self._finished_to
 
+    def pass_to(self, offset: int) -> None:
+        """Note that nothing before an offset is left to take."""
+        self.taken = max(self.taken, offset)
+
     def begin(self, offset: int) -> None:
         """Note that an event is in flight."""
         self._open[offset] = None

@@ -11,6 +11,9 @@ from tropism.ports.state import Commit, State, Write
 
 NAMESPACE = "dead-letters"
 
+CONSUMER = "tropism-dead-letters"
+"""Who holds the lease while dead letters are moved."""
+
 VIEW = "view "
 """What stands before a view's name, where a view and no handler gave up on an event."""
 
@@ -99,7 +102,9 @@ async def discard(platform: Platform, letters: Sequence[DeadLetter]) -> None:
 
 async def _commit(platform: Platform, writes: Sequence[Write], outputs: Sequence[Record]) -> None:
     state = platform.state
-    lease, position = await state.acquire(NAMESPACE, f"redrive/{uuid4().hex}", lease_seconds=30.0)
+    lease, position = await state.acquire(
+        "tropism-dead-letters", f"redrive/{uuid4().hex}", lease_seconds=30.0
+    )
     try:
         await state.commit(Commit(lease, position, writes, outputs))
     finally:

@@ -16,12 +16,13 @@ BEGINNING_US = -(2**63)
 class _Source:
     """One stream as far as it is read: what waits, and the moment before which nothing more can come."""
 
-    __slots__ = ("buffer", "next", "reached_us", "stream")
+    __slots__ = ("buffer", "left", "next", "reached_us", "stream")
 
     def __init__(self, stream: Stream, offset: int) -> None:
         self.stream = stream
         self.next = offset
         self.reached_us = BEGINNING_US
+        self.left = 0
         self.buffer: deque[tuple[int, Stored]] = deque()
 
     def wants(self, chunk: int) -> bool:
@@ -32,6 +33,7 @@ class _Source:
         for stored in taken_from(self.stream, page, services):
             self.reached_us = max(self.reached_us, time_of(self.stream, stored))
             self.buffer.append((self.reached_us, stored))
+            self.left += 1
         if self.stream.producer in {"", "*"}:
             # Whatever the page holds, ``known_us`` never decreases along the partition.
             self.reached_us = max(self.reached_us, page[-1].known_us)
@@ -58,12 +60,17 @@ class Intake:
         self._chunk = chunk
         self._services = services or {}
         self._sources = [_Source(stream, offset) for stream, offset in offsets.items()]
+        self._by_stream = {source.stream: source for source in self._sources}
         self._held: deque[Arrival] = deque()
 
     @property
     def ends(self) -> dict[Partition, int]:
         """The offsets up to which it has read everything."""
         return least(*({source.stream.partition: source.next} for source in self._sources))
+
+    def passed(self) -> list[tuple[Stream, int]]:
+        """Return the streams of which nothing read is left to take, and up to where they are read."""
+        return [(source.stream, source.next) for source in self._sources if not source.left]
 
     async def take(self, bound_us: int, count_max: int) -> tuple[list[Arrival], int]:
         """Return the next arrivals, and the instant up to which nothing is missing.
@@ -135,6 +142,7 @@ class Intake:
             if len(taken) >= count_max and held[0][0] != taken[-1][0]:
                 break
             taken.append(held.popleft())
+            self._by_stream[taken[-1][6]].left -= 1
         return taken
 
 

@@ -17,6 +17,7 @@ from tropism.runtime.admission import source_topic
 from tropism.runtime.attempts import GaveUp
 from tropism.runtime.handler import Expired, Handler, Shape, Tick
 from tropism.runtime.inject import Output
+from tropism.runtime.patience import patiently
 from tropism.runtime.service import Service
 from tropism.runtime.sources import kinds_of, side_topics_of, topics_of
 from tropism.runtime.watermarks import FOREVER_US, Kind, Watermarks
@@ -79,7 +80,10 @@ class Runtime:
     async def start(self) -> None:
         """Create topics, take leases, and begin."""
         await self._create_topics()
+        start_us = None if self.options.live else await self._first_us()
         for service in self.services:
+            if start_us is not None:
+                self.watermarks.advance(service.name, start_us - 1)
             self._tasks.append(asyncio.create_task(self._keep_running(service), name=service.name))
 
     async def _create_topics(self) -> None:
@@ -106,19 +110,26 @@ class Runtime:
         )
 
     async def _start_us(self) -> int:
-        """Return when event time begins: with the first fact, which is there once the sources say so."""
+        """Return when event time begins: with the first fact; without any, where the sources stand."""
+        while True:
+            sources_us = self.watermarks.sources_us
+            first_us = await self._first_us()
+            if first_us is not None:
+                return first_us
+            if sources_us > -FOREVER_US:
+                return sources_us
+            await self.watermarks.change.wait()
+
+    async def _first_us(self) -> int | None:
         if self.options.start_us is not None:
             return self.options.start_us
-        while self.watermarks.sources_us == -FOREVER_US:
-            await self.watermarks.change.wait()
         ends = await self.platform.log.ends({topic for s in self.services for topic in topics_of(s)})
         firsts = await self.platform.log.read(dict.fromkeys(ends, 0), count_max=1)
-        sources_us = self.watermarks.sources_us
-        return min((records[0].known_us for records in firsts.values() if records), default=sources_us)
+        return min((records[0].known_us for records in firsts.values() if records), default=None)
 
     async def _keep_running(self, service: Service) -> None:
         """Run a service; wait for its lease where another has it, also after losing it."""
-        options = await self._worker_options()
+        options = await patiently(self.platform.clock, self._worker_options)
         worker = Worker(service, self.platform, self.codec, self.watermarks, options)
         self.workers[service.name] = worker
         while True:

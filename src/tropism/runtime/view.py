@@ -56,6 +56,9 @@ class Row(Protocol):
     def __getattr__(self, name: str) -> Any:
         """Return the column of that name."""
 
+    def __getitem__(self, index: int) -> Any:
+        """Return the column of that number."""
+
 
 class Reader(Protocol):
     """A view as of the moment of the event at hand, without that event's own subject."""
@@ -76,7 +79,8 @@ class View:
 
     ``at`` gives the moment from which an event counts, if not the one at which it became known, and
     ``allowance`` by how much at least it lies behind its cause: a read then needs the sources only up
-    to its own moment less the allowance.
+    to its own moment less the allowance. ``own`` lets a reader see events of its own subject: never in a
+    view that features are read from, for those would tell what is to be predicted.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class View:
         window: timedelta | None = None,
         at: Callable[[Any], int] | None = None,
         allowance: timedelta = timedelta(0),
+        own: bool = False,
         **columns: Aggregate,
     ) -> None:
         self.name = name
@@ -95,6 +100,7 @@ class View:
         self.by = by
         self.at = at
         self.allowance_us = to_us(allowance)
+        self.own = own
         self.columns = {
             column: Aggregate(a.kind, a.value, a.window or window) for column, a in columns.items()
         }
@@ -181,7 +187,8 @@ class Table:
 
     def reader(self, as_of_us: int, exclude: str | None) -> Reader:
         """Return the view as of a moment, without one subject."""
-        return lambda key: self.read(key, as_of_us, exclude)
+        hidden = None if self.view.own else exclude
+        return lambda key: self.read(key, as_of_us, hidden)
 
     def trim(self, before_us: int, keys: set[str]) -> None:
         """Forget, under some keys, what no read at or after a moment can ask for."""

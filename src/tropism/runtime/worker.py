@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 
@@ -29,6 +30,7 @@ from tropism.runtime.sources import Sources, resources_of, side_topics_of, topic
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
 from tropism.runtime.values import Values
+from tropism.runtime.watch import watch
 from tropism.runtime.watermarks import FOREVER_US, Watermarks
 from tropism.runtime.work import Delivery
 
@@ -212,6 +214,18 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    @property
+    def taken(self) -> int:
+        """How many records it has taken in, of all that it reads in order of time."""
+        return sum(progress.taken for progress in self._progress.values()) if self.is_open else 0
+
+    def latest(self, view: str, key: str) -> Any:
+        """Return the first column of a view as of now, None where it is empty or not kept here."""
+        for kept in self.service.views:
+            if kept.name == view and self.is_open:
+                return self._tables.reader(kept, self._frontier_us, None)(key)[0]
+        return None
+
     async def drain(self, seconds: float) -> None:
         """Stop taking events in, finish those in flight within a bound, and return.
 
@@ -306,6 +320,8 @@ class Worker:
                 self._cursor.first_us = until_us
         expired = await self._expired(until_us) if self._ttls else []
         admitted = self._admission.admit(arrivals, expired, until_us, after_us=self._frontier_us)
+        for stream, offset in self._intake.passed():
+            self._progress[stream].pass_to(offset)
         for stream, progress in self._progress.items():
             self._tables.offsets[stream] = max(self._tables.offsets[stream], progress.taken)
         await self._load_states(admitted)
@@ -373,26 +389,15 @@ class Worker:
         if self._options.gave_up is not None:
             self._options.gave_up(letter, error)
 
-    async def _watch(self) -> None:
-        """Keep the lease, and cancel calls that hang."""
-        await asyncio.gather(self._keep_lease(), self._watch_calls())
-
-    async def _keep_lease(self) -> None:
-        seconds = self._options.lease_seconds
-        while True:
-            await self._platform.clock.sleep(seconds / 3)
-            with suppress(UnavailableError):
-                await self._platform.state.renew(self._lease, lease_seconds=seconds)
-
-    async def _watch_calls(self) -> None:
-        lanes = self._calls.lanes
-        pause = min((h.timeout_seconds for h in self.service.handlers), default=60.0) / 4
-        while True:
-            lanes.started.clear()
-            if not lanes.running:
-                await lanes.started.wait()
-            await self._platform.clock.sleep(pause)
-            lanes.cancel_overdue()
+    def _watch(self) -> Awaitable[None]:
+        return watch(
+            self._platform.state,
+            self._lease,
+            self._platform.clock,
+            self._calls.lanes,
+            lease_seconds=self._options.lease_seconds,
+            timeout_seconds=min((h.timeout_seconds for h in self.service.handlers), default=60.0),
+        )
 
 
 async def _wait(done: Awaitable[None]) -> object:

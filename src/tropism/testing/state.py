@@ -115,6 +115,7 @@ async def check_scan_in_pages(store: Store) -> None:
     while page := await store.state.scan("n", prefix="k", after=found[-1] if found else None, count_max=7):
         require(len(page) <= 7, f"a page of {len(page)}")
         found += [entry.key for entry in page]
+        require(len(found) <= len(keys), "pages repeat entries")
     require_equal(found, keys, "keys by pages")
     rest = await store.state.scan("n", prefix="k", after="k0471")
     require_equal([entry.key for entry in rest], ["k048", "k049"], "after a key that is not there")

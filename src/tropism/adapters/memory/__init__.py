@@ -44,11 +44,11 @@ class MemoryStore:
         """Do nothing: there is nothing to give back."""
 
 
-async def open_memory(url: str = "memory:") -> MemoryStore:
+async def open_memory(url: str = "memory:", *, partitions_default: int = PARTITIONS_DEFAULT) -> MemoryStore:
     """Open ``memory:``. Raises: InvalidInputError if the URL says more than that."""
     if url != "memory:":
         raise InvalidInputError(f"Cannot open {url!r}: memory has no name or options. Write 'memory:'.")
-    return MemoryStore()
+    return MemoryStore(partitions_default=partitions_default)
 
 
 async def open_inline(url: str = "inline:") -> MemoryCompute:

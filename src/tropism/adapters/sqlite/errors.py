@@ -20,6 +20,8 @@ def translated(error: Exception, what: str) -> TropismError:
 
     ``what`` completes "Cannot ...", such as "append to 'x.db'".
     """
+    if isinstance(error, TropismError):
+        return error
     fact = str(error).rstrip(".") or type(error).__name__
     if not isinstance(error, sqlite3.Error) or isinstance(
         error, (sqlite3.InterfaceError, sqlite3.ProgrammingError)

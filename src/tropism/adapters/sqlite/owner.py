@@ -123,6 +123,9 @@ class _Server:
         server = await asyncio.start_unix_server(self._session, sock=self._socket)
         await self._stop.wait()
         server.close()
+        for _ in range(5):
+            # Who was accepted just now becomes a session first, so that it is parted from like the others.
+            await asyncio.sleep(0)
         sessions = list(self._sessions)
         for session in sessions:
             session.stop()

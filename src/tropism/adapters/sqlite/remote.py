@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import struct
 from itertools import count
 from pathlib import Path
 
@@ -20,7 +22,10 @@ from tropism.adapters.sqlite.wire import (
     read_message,
 )
 from tropism.adapters.sqlite.writer import Listener
-from tropism.core.errors import NotSupportedError
+from tropism.core.errors import NotSupportedError, UnavailableError
+
+ANSWER_SECONDS = 60.0
+"""How long an owner that is there may take: it was stopped, or its disk stalls."""
 
 
 class OwnerGone(Exception):  # noqa: N818 - not an error: the cue to find the next owner
@@ -62,6 +67,16 @@ class Remote:
             )
         return cls(reader, writer, listener)
 
+    def owner(self) -> str:
+        """Return which process is at the other end, where the system tells."""
+        credentials = getattr(socket, "SO_PEERCRED", None)
+        if credentials is None:
+            return "another process"
+        connection: socket.socket = self._writer.get_extra_info("socket")
+        # struct ucred: process, user and group.
+        number, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, credentials, 12))
+        return f"process {number}"
+
     async def submit(self, operation: Operation) -> Result:
         """Have an operation applied by the owner. Raises: OwnerGone."""
         if self.gone.is_set():
@@ -70,11 +85,18 @@ class Remote:
         request = frame(Request(number, operation))
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
         try:
-            self._writer.write(request)
-            with contextlib.suppress(ConnectionError):
-                await self._writer.drain()
-            result: Result = await answer
-            return result
+            async with asyncio.timeout(ANSWER_SECONDS):
+                self._writer.write(request)
+                with contextlib.suppress(ConnectionError):
+                    await self._writer.drain()
+                result: Result = await answer
+                return result
+        except TimeoutError:
+            raise UnavailableError(
+                f"Cannot tell whether a write was applied: the process that owns the database did not "
+                f"answer within {ANSWER_SECONDS:g} seconds. Resume or stop it, then try again: what was "
+                f"stored is known by its id."
+            ) from None
         finally:
             del self._asked[number]
 

@@ -40,6 +40,12 @@ class Route:
         """Whether this process owns the file now."""
         return isinstance(self._way, Owner)
 
+    def owner(self) -> str:
+        """Return who owns the file now, in words."""
+        if self._way is None:
+            return "nobody"
+        return "this process" if isinstance(self._way, Owner) else self._way.owner()
+
     async def wait_open(self) -> None:
         """Return once there is a way. Raises: what prevents it."""
         await self._find()

@@ -35,6 +35,10 @@ class SqliteStore:
         """Whether this process owns the file now."""
         return self._route.owns
 
+    def owner(self) -> str:
+        """Return who owns the file now, in words."""
+        return self._route.owner()
+
     async def wait_open(self) -> None:
         """Return once reads and writes are possible."""
         await self._route.wait_open()

@@ -101,7 +101,9 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever failed, nobody may wait for ever
             self._rollback()
             if len(group) == 1:
-                return [translated(error, f"write to {self._name!r}")]
+                failure = translated(error, f"write to {self._name!r}")
+                failure.__cause__ = error
+                return [failure]
             return [self._write([task], grown)[0] for task in group]
         grown.update(fresh)
         return outcomes

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from tropism.app.app import App
-from tropism.core.time import hours
+from tropism.core.time import days, hours
 from tropism.demo.flights.events import (
     FlightCancelled,
     FlightDeparted,
@@ -207,10 +207,12 @@ def _minutes(seconds: float | None) -> float | None:
 
 def train(rows: TrainingRows, seed: int) -> Predictor:
     """Fit gradient boosting on all rows."""
-    return hist_gradient_boosting(rows, seed, max_iter=120, max_leaf_nodes=31, learning_rate=0.1)
+    return hist_gradient_boosting(rows, seed, max_iter=120, max_leaf_nodes=31, learning_rate=0.12)
 
 
-POLICY = Policy(act_at=0.5)
+POLICY = Policy(
+    act_at=0.5, max_age=days(15), growth=1.3, cooldown=days(9), trainings_max=24, budget=days(365)
+)
 
 
 def flights_app(policy: Policy = POLICY, *, seed: int = 0) -> App:

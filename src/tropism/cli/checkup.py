@@ -1,0 +1,184 @@
+"""Looking at a deployment without changing it."""
+
+import platform as machine
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Any
+
+import msgspec
+
+from tropism.adapters.local.clock import SystemClock
+from tropism.app.app import App
+from tropism.app.platform import PORTS, Settings, port_of, read_settings
+from tropism.cli.discovery import app_name, load_app
+from tropism.core.errors import TropismError
+from tropism.core.time import iso
+from tropism.ports.opening import open_url
+from tropism.ports.platform import Platform
+from tropism.ports.state import Position
+from tropism.runtime.cursor import Cursor, name_of
+from tropism.runtime.dead import dead_letters
+from tropism.runtime.runtime import check, with_repartitions
+from tropism.runtime.sources import topics_of
+
+_UNBOUNDED = 2**62
+
+
+class PortReport(msgspec.Struct):
+    """One port: where it is, and what it promises."""
+
+    url: str
+    ok: bool = True
+    problem: str | None = None
+    adapter: str | None = None
+    durability: str | None = None
+    owner: str | None = None
+
+
+class ConsumerReport(msgspec.Struct):
+    """One consumer: how far it is. ``behind`` is None where this app does not know what it reads."""
+
+    name: str
+    behind: int | None
+    watermark: str | None
+    dead_letters: int
+    started: bool
+
+
+class Report(msgspec.Struct):
+    """All that was found."""
+
+    ok: bool = True
+    problems: list[str] = []
+    tropism: str = ""
+    python: str = ""
+    packages: dict[str, str | None] = {}
+    extras_missing: dict[str, list[str]] = {}
+    app: str | None = None
+    ports: dict[str, PortReport] = {}
+    emulations: list[str] = []
+    consumers: list[ConsumerReport] = []
+    dead_letters: dict[str, int] = {}
+
+
+async def examine(named: str | None) -> Report:
+    """Return what is to be said about the deployment of this folder."""
+    report = Report(tropism=version("tropism"), python=machine.python_version())
+    report.packages, report.extras_missing = _packages()
+    app = _load(named, report)
+    try:
+        settings = read_settings()
+    except TropismError as error:
+        report.problems.append(str(error))
+        settings = None
+    if settings is not None:
+        async with AsyncExitStack() as stack:
+            await _examine_ports(settings, app, report, stack)
+    report.ok = not report.problems
+    return report
+
+
+def _load(named: str | None, report: Report) -> App | None:
+    try:
+        if app_name(named) is None:
+            return None
+        app = load_app(named)
+    except TropismError as error:
+        report.problems.append(str(error))
+        return None
+    report.app = app.name
+    return app
+
+
+def _packages() -> tuple[dict[str, str | None], dict[str, list[str]]]:
+    """Return the versions of what Tropism may use, and which extras lack something."""
+    found: dict[str, str | None] = {}
+    missing: dict[str, list[str]] = {}
+    for line in requires("tropism") or ():
+        wanted, _, condition = line.partition(";")
+        name = wanted.partition(">")[0].partition("=")[0].partition("[")[0].strip()
+        extra = condition.partition("extra ==")[2].strip(" '\"")
+        if name == "tropism" or extra in {"test", "all"}:
+            continue
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+            missing.setdefault(extra, []).append(name)
+    return found, missing
+
+
+async def _examine_ports(settings: Settings, app: App | None, report: Report, stack: AsyncExitStack) -> None:
+    opened: dict[str, Any] = {}
+    ports: dict[str, Any] = {}
+    for port in PORTS:
+        url = getattr(settings, port)
+        found = report.ports[port] = PortReport(url)
+        try:
+            if url not in opened:
+                opened[url] = await open_url(url)
+                if hasattr(opened[url], "close"):
+                    stack.push_async_callback(opened[url].close)
+            ports[port] = port_of(opened[url], port, url)
+            await _describe(found, opened[url], ports[port], report)
+        except TropismError as error:
+            found.ok, found.problem = False, str(error)
+            if str(error) not in report.problems:
+                report.problems.append(str(error))
+    if {"log", "state", "blobs", "compute"} <= set(ports):
+        platform = Platform(**ports, clock=SystemClock())
+        await _examine_services(platform, app, report)
+
+
+async def _describe(found: PortReport, adapter: Any, port: Any, report: Report) -> None:
+    found.adapter = type(port).__name__
+    capabilities = getattr(port, "capabilities", None)
+    found.durability = getattr(capabilities, "durability", None)
+    owner = getattr(adapter, "owner", None)
+    if callable(owner):
+        found.owner = owner()
+    problems = getattr(adapter, "problems", None)
+    if callable(problems):
+        for problem in await problems():
+            if problem not in report.problems:
+                report.problems.append(problem)
+
+
+async def _examine_services(platform: Platform, app: App | None, report: Report) -> None:
+    try:
+        for service in () if app is None else with_repartitions(app.services):
+            check(service, platform)
+    except TropismError as error:
+        report.problems.append(str(error))
+    try:
+        letters = await dead_letters(platform.state, count_max=_UNBOUNDED)
+        report.dead_letters = dict(sorted(Counter(letter.service for letter in letters).items()))
+        report.consumers = await _consumers(platform, app, report.dead_letters)
+    except TropismError as error:
+        report.problems.append(str(error))
+
+
+async def _consumers(platform: Platform, app: App | None, dead: dict[str, int]) -> list[ConsumerReport]:
+    positions = dict(await platform.state.positions())
+    services = {} if app is None else {service.name: service for service in with_repartitions(app.services)}
+    names = [*services, *sorted(set(positions) - set(services) - {"tropism-dead-letters"})]
+    found = []
+    for name in names:
+        position = positions.get(name)
+        topics = topics_of(services[name]) if name in services else None
+        behind = None if topics is None else await _behind(platform, topics, position)
+        at_us = None if position is None else position.watermark_us
+        watermark = None if at_us is None or at_us < 0 else iso(at_us)
+        found.append(ConsumerReport(name, behind, watermark, dead.get(name, 0), position is not None))
+    return found
+
+
+async def _behind(platform: Platform, topics: Sequence[str], position: Position | None) -> int:
+    """Return how many events lie between where a consumer stands and the ends of what it reads."""
+    stored = None if position is None else position.cursor
+    cursor = Cursor() if stored is None else msgspec.msgpack.decode(stored, type=Cursor)
+    ends = await platform.log.ends(topics)
+    waiting = sum(end - cursor.offsets.get(name_of(partition), 0) for partition, end in ends.items())
+    return waiting + sum(len(left) for left in cursor.open.values())

@@ -1,0 +1,152 @@
+"""Files of history as rows: CSV, NDJSON and Parquet, a batch at a time."""
+
+import csv
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+
+from tropism.core.errors import InvalidInputError, NotSupportedError
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_BATCH = 10_000
+_REMEDY = "Name a .csv, .tsv, .ndjson, .jsonl or .parquet file; .gz may follow a text's name."
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row, where it stands, and why it cannot be used if it cannot."""
+
+    number: int
+    line: int
+    values: dict[str, Any]
+    problem: str | None = None
+
+
+class Table:
+    """A file of rows that can be read more than once.
+
+    ``columns`` is None where every row names its own.
+
+    Raises: InvalidInputError if it cannot be read; NotSupportedError where an extra is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        suffixes = [suffix.lower() for suffix in path.suffixes]
+        self._packed = bool(suffixes) and suffixes[-1] == ".gz"
+        kind = (suffixes[:-1] if self._packed else suffixes)[-1:]
+        self._kind = kind[0] if kind else ""
+        if not path.is_file():
+            raise InvalidInputError(f"Cannot import {str(path)!r}: there is no such file. {_REMEDY}")
+        if self._kind not in {*_SEPARATORS, ".ndjson", ".jsonl", ".parquet"}:
+            raise InvalidInputError(f"Cannot import {str(path)!r}: its kind is unknown. {_REMEDY}")
+        self.columns = self._columns()
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every row, also those that cannot be used. Raises: InvalidInputError."""
+        try:
+            if self._kind == ".parquet":
+                yield from _parquet_rows(self.path)
+            elif self._kind in _SEPARATORS:
+                with self._text() as file:
+                    yield from _csv_rows(file, _SEPARATORS[self._kind])
+            else:
+                with self._text() as file:
+                    yield from _json_rows(file)
+        except (UnicodeDecodeError, OSError, EOFError) as error:
+            raise self._unreadable(error) from error
+
+    def _columns(self) -> list[str] | None:
+        if self._kind == ".parquet":
+            return list(_parquet(self.path).schema_arrow.names)
+        if self._kind not in _SEPARATORS:
+            return None
+        try:
+            with self._text() as file:
+                header = next(csv.reader(file, delimiter=_SEPARATORS[self._kind]), [])
+        except (UnicodeDecodeError, OSError, EOFError, csv.Error) as error:
+            raise self._unreadable(error) from error
+        twice = sorted({name for name in header if header.count(name) > 1})
+        if not header or twice:
+            fact = f"its header names {twice[0]!r} twice" if twice else "it has no header"
+            raise InvalidInputError(
+                f"Cannot import {str(self.path)!r}: {fact}. Give every column one name in the first line."
+            )
+        return header
+
+    def _text(self) -> TextIO:
+        if self._packed:
+            return gzip.open(self.path, "rt", encoding="utf-8-sig", newline="")
+        return self.path.open(encoding="utf-8-sig", newline="")
+
+    def _unreadable(self, error: Exception) -> InvalidInputError:
+        fact = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"{error}".rstrip(".")
+        return InvalidInputError(f"Cannot import {str(self.path)!r}: {fact}. Convert or mend the file.")
+
+
+def _csv_rows(file: TextIO, separator: str) -> Iterator[Row]:
+    reader = csv.reader(file, delimiter=separator, strict=True)
+    header = next(reader)
+    number = 0
+    while True:
+        number += 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Row(number, reader.line_num, {}, str(error))
+            continue
+        if not cells:
+            number -= 1
+            continue
+        values = dict(zip(header, cells, strict=False))
+        wrong = len(cells) != len(header)
+        problem = f"it has {len(cells)} values for {len(header)} columns" if wrong else None
+        yield Row(number, reader.line_num, values, problem)
+
+
+def _json_rows(file: TextIO) -> Iterator[Row]:
+    decoder = msgspec.json.Decoder()
+    number = 0
+    for line, text in enumerate(file, 1):
+        if not text.strip():
+            continue
+        number += 1
+        try:
+            values = decoder.decode(text)
+        except msgspec.DecodeError:
+            yield Row(number, line, {"text": text.rstrip("\n")}, "it is not JSON")
+            continue
+        if isinstance(values, dict):
+            yield Row(number, line, values)
+        else:
+            yield Row(number, line, {"value": values}, "it is no JSON object")
+
+
+def _parquet(path: Path) -> Any:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise NotSupportedError(
+            f"Cannot import {str(path)!r}: reading Parquet needs pyarrow. Run pip install 'tropism[parquet]'."
+        ) from error
+    try:
+        return parquet.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidInputError(
+            f"Cannot import {str(path)!r}: it is no Parquet file ({error}). Convert or mend the file."
+        ) from error
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    number = 0
+    for batch in _parquet(path).iter_batches(batch_size=_BATCH):
+        for values in batch.to_pylist():
+            number += 1
+            yield Row(number, number, values)

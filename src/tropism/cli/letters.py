@@ -1,0 +1,177 @@
+"""Listing, redriving and discarding dead letters."""
+
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from tropism.app.platform import open_platform, read_settings
+from tropism.cli.console import confirm, print_json, print_table, say
+from tropism.core.codec import cloud_event
+from tropism.core.envelope import Record
+from tropism.core.errors import InvalidInputError, NotFoundError
+from tropism.core.time import iso
+from tropism.ports.platform import Platform
+from tropism.ports.state import Commit, Lease, Position
+from tropism.runtime.dead import DeadLetter, dead_letters, forget, redriven
+
+CONSUMER = "tropism-dead-letters"
+"""The consumer whose lease these commands commit under, one command at a time."""
+
+_LEASE_SECONDS = 15.0
+_COMMIT_COUNT = 200
+_NO_BOUND = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which dead letters a command is about."""
+
+    ids: tuple[str, ...]
+    service: str | None
+    all: bool
+
+    def check(self, what: str) -> None:
+        """Refuse to guess. Raises: InvalidInputError."""
+        if not (self.ids or self.service or self.all):
+            raise InvalidInputError(
+                f"Cannot {what} dead letters: nothing says which. Name ids, --service NAME, or --all."
+            )
+
+    def of(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+        """Return the letters chosen, each once. Raises: NotFoundError, InvalidInputError."""
+        if not self.ids:
+            return list(letters)
+        found = (_named(id, letters) for id in self.ids)
+        return list({(letter.service, letter.id): letter for letter in found}.values())
+
+
+def _named(id: str, letters: Sequence[DeadLetter]) -> DeadLetter:
+    found = [letter for letter in letters if letter.id == id] or [
+        letter for letter in letters if letter.id.startswith(id)
+    ]
+    if not found:
+        raise NotFoundError(
+            f"Cannot find dead letter {id!r}: there are {len(letters)}, and none begins so. "
+            f"See 'tropism dead-letters list'."
+        )
+    if len(found) > 1:
+        raise InvalidInputError(
+            f"Cannot tell which dead letter {id!r} means: {len(found)} begin so. "
+            f"Name one of {[letter.id for letter in found[:5]]}, or its --service."
+        )
+    return found[0]
+
+
+async def print_list(service: str | None, *, json: bool) -> None:
+    """Print the dead letters of a service, or of all."""
+    async with open_platform(read_settings()) as platform:
+        letters = await dead_letters(platform.state, service or "", count_max=_NO_BOUND)
+    if json:
+        print_json({"count": len(letters), "dead_letters": [_told(letter) for letter in letters]})
+        return
+    rows = (
+        (letter.service, letter.id, letter.record.type, letter.attempts, iso(letter.failed_us), letter.cause)
+        for letter in letters
+    )
+    print_table(("service", "id", "type", "attempts", "failed", "cause"), rows, none="No dead letters.")
+
+
+async def print_one(id: str, *, json: bool) -> None:
+    """Print one dead letter with all that is known of it."""
+    async with open_platform(read_settings()) as platform:
+        letter = _named(id, await dead_letters(platform.state, count_max=_NO_BOUND))
+    if json:
+        print_json(_told(letter))
+        return
+    data = letter.record.data.decode("utf-8", "backslashreplace")
+    facts = {
+        "id": letter.id,
+        "service": letter.service,
+        "handler": letter.handler or "none: it could not be decoded",
+        "event": f"{letter.record.type} {letter.record.id}",
+        "key": letter.record.subject or "-",
+        "time": iso(letter.record.time_us),
+        "failed": iso(letter.failed_us),
+        "attempts": letter.attempts,
+        "cause": letter.cause,
+        "data": data,
+    }
+    for name, value in facts.items():
+        print(f"{name + ':':<10} {value}")
+    for number, line in enumerate(letter.history, 1):
+        print(f"{f'try {number}:':<10} {line}")
+
+
+def _told(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "service": letter.service,
+        "handler": letter.handler or None,
+        "cause": letter.cause,
+        "history": letter.history,
+        "attempts": letter.attempts,
+        "failed": iso(letter.failed_us),
+        "event": cloud_event(letter.record),
+    }
+
+
+async def redrive(choice: Choice, *, json: bool) -> None:
+    """Move letters back to their handlers."""
+    choice.check("redrive")
+    async with open_platform(read_settings()) as platform, _leased(platform) as lease:
+        letters = choice.of(await dead_letters(platform.state, choice.service or "", count_max=_NO_BOUND))
+        now_us = platform.clock.now_us()
+        await _move(platform, lease, letters, lambda letter: (redriven(letter, now_us),))
+    _report("redriven", letters, json=json)
+
+
+async def discard(choice: Choice, *, yes: bool, json: bool) -> None:
+    """Forget letters."""
+    choice.check("discard")
+    async with open_platform(read_settings()) as platform:
+        letters = choice.of(await dead_letters(platform.state, choice.service or "", count_max=_NO_BOUND))
+        if letters and not confirm(f"Discard {_count(letters)} for good?", yes=yes):
+            raise typer.Exit(1)
+        async with _leased(platform) as lease:
+            await _move(platform, lease, letters, lambda _: ())
+    _report("discarded", letters, json=json)
+
+
+@asynccontextmanager
+async def _leased(platform: Platform) -> AsyncIterator[Lease]:
+    holder = f"{socket.gethostname()}/{os.getpid()}"
+    lease, _ = await platform.state.acquire(CONSUMER, holder, lease_seconds=_LEASE_SECONDS)
+    try:
+        yield lease
+    finally:
+        await platform.state.release(lease)
+
+
+async def _move(
+    platform: Platform,
+    lease: Lease,
+    letters: Sequence[DeadLetter],
+    outputs_of: Callable[[DeadLetter], tuple[Record, ...]],
+) -> None:
+    """Remove letters, and in the same commits append what takes their place."""
+    for start in range(0, len(letters), _COMMIT_COUNT):
+        part = letters[start : start + _COMMIT_COUNT]
+        writes = [forget(letter) for letter in part]
+        outputs = [record for letter in part for record in outputs_of(letter)]
+        await platform.state.commit(Commit(lease, Position(), writes, outputs))
+
+
+def _count(letters: Sequence[DeadLetter]) -> str:
+    return "1 dead letter" if len(letters) == 1 else f"{len(letters)} dead letters"
+
+
+def _report(what: str, letters: Sequence[DeadLetter], *, json: bool) -> None:
+    if json:
+        print_json({"count": len(letters), what: [letter.id for letter in letters]})
+    else:
+        say(f"{_count(letters)} {what}." if letters else "No dead letters.")

@@ -1,0 +1,86 @@
+"""Publishing one event from the command line."""
+
+import sys
+import uuid
+from pathlib import Path
+
+from tropism.app.platform import open_platform, read_settings
+from tropism.cli.console import print_json, say
+from tropism.cli.discovery import load_app, types_of
+from tropism.core.codec import Codec, describe, record_of
+from tropism.core.envelope import Record
+from tropism.core.errors import InvalidInputError, NotFoundError
+from tropism.core.event import Event
+from tropism.core.time import iso, parse_iso
+
+
+def read_data(data: str | None, file: Path | None) -> bytes:
+    """Return the payload that the options name. Raises: InvalidInputError."""
+    if (data is None) == (file is None):
+        raise InvalidInputError(
+            "Cannot publish: one of --data and --file must hold the event's fields. "
+            'Write --data \'{"field": "value"}\'.'
+        )
+    if data is not None:
+        return data.encode()
+    assert file is not None  # noqa: S101 (one of the two is given)
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(
+            f"Cannot read {str(file)!r}: {error.strerror}. Name a file that exists, or '-'."
+        ) from error
+
+
+async def publish_one(
+    type: str,
+    data: bytes,
+    *,
+    id: str | None,
+    time: str | None,
+    source: str,
+    app: str | None,
+    json: bool,
+) -> None:
+    """Check an event against its type, store it, and say whether it was new."""
+    codec = types_of(load_app(app))
+    if type not in codec.types:
+        raise NotFoundError(
+            f"Cannot publish event type {type!r}: the app does not know it. "
+            f"Name one of {sorted(name for name in codec.types if not name.startswith('tropism.'))}."
+        )
+    async with open_platform(read_settings()) as platform:
+        time_us = platform.clock.now_us() if time is None else instant_of(time)
+        id = id or uuid.uuid4().hex
+        event = _event(codec, type, data)
+        record = record_of(event, codec.encode(event), id=id, time_us=time_us, source=source)
+        new = bool(await platform.log.append([record]))
+    if json:
+        told = {"id": id, "type": type, "topic": record.topic, "subject": record.subject}
+        print_json({**told, "time": iso(time_us), "new": new})
+    elif new:
+        say(f"Published {type} {id!r} in topic {record.topic!r}.")
+    else:
+        say(f"Nothing published: topic {record.topic!r} already holds an event with id {id!r}.")
+
+
+def _event(codec: Codec, type: str, data: bytes) -> Event:
+    try:
+        event: Event = codec.decode(Record("", type, "", "", 0, data))
+    except InvalidInputError as error:
+        cause = error.__cause__
+        fact = describe(cause) if isinstance(cause, Exception) else str(error)
+        raise InvalidInputError(
+            f"Cannot publish event type {type!r}: {fact}. Pass an object with the fields of its class."
+        ) from error
+    return event
+
+
+def instant_of(text: str) -> int:
+    """Return a time given on the command line. Raises: InvalidInputError."""
+    try:
+        return parse_iso(text)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"Cannot read time {text!r}: it is not ISO 8601. Write it like 2026-01-31T12:00:00Z."
+        ) from error

@@ -1,0 +1,187 @@
+"""Running the year: facts into the log, the system on top, to the end of event time."""
+
+import asyncio
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from tropism.app.app import App
+from tropism.app.platform import Settings, open_platform
+from tropism.core.envelope import Record
+from tropism.core.time import MICROSECONDS, hours, to_us
+from tropism.demo.flights.app import flights_app
+from tropism.demo.flights.source import data_folder, flight_records
+from tropism.models.policy import Policy
+from tropism.ports.platform import Platform
+from tropism.runtime.runtime import Runtime, RuntimeOptions
+from tropism.runtime.watermarks import FOREVER_US
+
+TOPICS = {"flights": 4, "weather": 4}
+LOAD_COUNT = 10_000
+AFTER = hours(36)
+"""How long the clock runs past the last fact: every decision then has an outcome or has expired."""
+
+Say = Callable[["Progress"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: what it does, how much of how much is done, and up to when in event time."""
+
+    stage: str
+    done: int
+    total: int
+    time_us: int | None = None
+    champion: int = 0
+    versions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FlightsOptions:
+    """What to run: facts known before ``until_us``, and how fast at most (event seconds a second)."""
+
+    folder: Path
+    until_us: int = FOREVER_US
+    seed: int = 0
+    speed: float | None = None
+    policy: Policy | None = None
+
+
+class Manifest(msgspec.Struct):
+    """What a folder holds, so that an interrupted run goes on and another one starts anew."""
+
+    until_us: int
+    seed: int
+    policy: str
+    finished: bool = False
+
+
+@dataclass
+class Stages:
+    """Where the wall time went, in seconds."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def time(self, platform: Platform, name: str) -> AsyncIterator[None]:
+        """Count what happens inside."""
+        started = platform.clock.monotonic()
+        try:
+            yield
+        finally:
+            spent = platform.clock.monotonic() - started
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+
+
+def settings_of(folder: Path) -> Settings:
+    """Return where a run keeps its log, state and artifacts."""
+    store = f"sqlite:///{folder.resolve()}/flights.db"
+    preload = "tropism.models.training,tropism.demo.flights.app,sklearn.ensemble"
+    return Settings(
+        log=store, state=store, blobs=f"file:{folder.resolve()}/blobs", compute=f"process:?preload={preload}"
+    )
+
+
+@asynccontextmanager
+async def opened(options: FlightsOptions) -> AsyncIterator[Platform]:
+    """Open the folder's platform: as it was left if that run was the same and unfinished, else empty."""
+    manifest = _manifest(options)
+    path = options.folder / "run.json"
+    if _read(path) != manifest:
+        shutil.rmtree(options.folder, ignore_errors=True)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.encode(manifest))
+    async with open_platform(settings_of(options.folder)) as platform:
+        yield platform
+    manifest.finished = True
+    path.write_bytes(msgspec.json.encode(manifest))
+
+
+def _manifest(options: FlightsOptions) -> Manifest:
+    return Manifest(options.until_us, options.seed, repr(options.policy))
+
+
+def _read(path: Path) -> Manifest | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+async def load(platform: Platform, options: FlightsOptions, say: Say) -> int:
+    """Put the facts into the log, going on where an interrupted load stopped; return when they end."""
+    records = await asyncio.to_thread(flight_records, data_folder())
+    records = [record for record in records if record.time_us < options.until_us]
+    await platform.log.create_topics(TOPICS)
+    ends = await platform.log.ends(TOPICS)
+    # Loaded in one fixed order, a batch at a time, all or none of it: what is there is the beginning.
+    for start in range(sum(ends.values()), len(records), LOAD_COUNT):
+        await platform.log.append(records[start : start + LOAD_COUNT])
+        say(Progress("load", min(start + LOAD_COUNT, len(records)), len(records)))
+    return end_of(records)
+
+
+def end_of(records: Sequence[Record]) -> int:
+    """Return when event time ends: so long after the last fact that no outcome is awaited any more."""
+    return (records[-1].time_us if records else 0) + to_us(AFTER)
+
+
+async def run(platform: Platform, app: App, end_us: int, options: FlightsOptions, say: Say) -> None:
+    """Let the system live through the facts, up to the end of event time."""
+    runtime = Runtime(app.services, platform, types=app.events, options=RuntimeOptions(live=False))
+    await runtime.start()
+    pacing = asyncio.create_task(_pace(runtime, platform, end_us, options.speed))
+    telling = asyncio.create_task(_tell(runtime, platform, say))
+    try:
+        await runtime.wait_until(end_us)
+        await runtime.stop()
+    finally:
+        for task in (pacing, telling):
+            task.cancel()
+        await asyncio.gather(pacing, telling, return_exceptions=True)
+
+
+async def _pace(runtime: Runtime, platform: Platform, end_us: int, speed: float | None) -> None:
+    """Let event time pass: at once, or so many of its seconds a second."""
+    if speed is None:
+        runtime.watermarks.advance_sources(end_us)
+        return
+    begun_us, started = min(runtime.watermarks.services.values()), platform.clock.monotonic()
+    now_us = begun_us
+    while now_us < end_us:
+        passed = (platform.clock.monotonic() - started) * speed
+        now_us = min(end_us, begun_us + int(passed * MICROSECONDS))
+        runtime.watermarks.advance_sources(now_us)
+        await platform.clock.sleep(0.05)
+
+
+async def _tell(runtime: Runtime, platform: Platform, say: Say) -> None:
+    total = sum((await platform.log.ends(TOPICS)).values())
+    while True:
+        worker = runtime.workers.get("operations")
+        if worker is not None:
+            champion = worker.latest("late-arrival-rollouts", "late-arrival")
+            number = 0 if champion is None or champion[0] is None else champion[0][0]
+            time_us = runtime.watermarks.services.get("operations")
+            say(Progress("run", worker.taken, total, time_us, number))
+        await platform.clock.sleep(0.25)
+
+
+def system(options: FlightsOptions) -> App:
+    """Return the airline's system with the policy and seed of a run."""
+    if options.policy is None:
+        return flights_app(seed=options.seed)
+    return flights_app(options.policy, seed=options.seed)
+
+
+def tune_collector() -> None:
+    """Collect garbage seldom: a run makes millions of short-lived values and few cycles."""
+    import gc  # noqa: PLC0415 (wanted only by this program)
+
+    gc.set_threshold(100_000, 50, 100)
+    sys.setswitchinterval(0.005)

@@ -1,0 +1,1 @@
+"""Pages that people read: charts, reports and cards, each one self-contained file of HTML."""

@@ -1,0 +1,133 @@
+"""Running the command as users do: another process, in a folder of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[2] / "src"
+PATIENCE_SECONDS = 60.0
+
+
+def environment(**more):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("TROPISM_")}
+    return {**clean, "PYTHONPATH": str(SRC), "NO_COLOR": "1", "COLUMNS": "200", "TERM": "dumb", **more}
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+class Running:
+    """A command under way, whose standard error is a file that can be waited on."""
+
+    def __init__(self, process, log):
+        self.process = process
+        self.log = log
+
+    @property
+    def text(self):
+        return self.log.read_text("utf-8", "replace")
+
+    def wait_for(self, text, count=1):
+        wait_until(lambda: self.text.count(text) >= count, lambda: f"no {text!r} in:\n{self.text}")
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_SECONDS)
+
+
+def wait_until(condition, told=lambda: ""):
+    """Wait for a condition: polling, because other processes have no way to wake this one."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, told()
+        time.sleep(0.02)
+
+
+class Folder:
+    """A user's folder, and the command in it."""
+
+    def __init__(self, path):
+        self.path = path
+        self.running = []
+
+    def write(self, name, text):
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Replaced in one step, as editors do.
+        scratch = target.with_suffix(target.suffix + ".tmp")
+        scratch.write_text(text, "utf-8")
+        scratch.replace(target)
+        return target
+
+    def run(self, *arguments, code=0, input=None, **more):
+        done = subprocess.run(
+            [sys.executable, "-m", "tropism.cli.main", *map(str, arguments)],
+            cwd=self.path,
+            env=environment(**more),
+            input=input,
+            stdin=None if input is not None else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+        )
+        assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments, **more):
+        number = len(self.running)
+        log = self.path / f".err-{number}"
+        with log.open("wb") as err, (self.path / f".out-{number}").open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tropism.cli.main", *map(str, arguments)],
+                cwd=self.path,
+                env=environment(**more),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+        running = Running(process, log)
+        self.running.append(running)
+        return running
+
+    def out(self, number=-1):
+        number = number % len(self.running)
+        return (self.path / f".out-{number}").read_text("utf-8")
+
+    def wait_until(self, condition):
+        wait_until(condition, lambda: "\n".join(running.text for running in self.running))
+
+    def close(self):
+        for running in self.running:
+            if running.process.poll() is None:
+                running.process.kill()
+                running.process.wait()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = Folder(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def shared_folder(tmp_path_factory):
+    made = Folder(tmp_path_factory.mktemp("shared"))
+    yield made
+    made.close()

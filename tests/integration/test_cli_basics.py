@@ -1,0 +1,90 @@
+"""Every command helps, leaves with the agreed codes, and says in one line what is wrong."""
+
+import pytest
+
+from tropism.cli.main import commands as root
+
+APP = """
+from tropism import App, Event, Service
+class Paid(Event, type="orders.paid.v1", key="order"):
+    order: str
+    amount: int
+s = Service("books")
+@s.on(Paid)
+def note(paid: Paid) -> None: ...
+app = App("shop", services=[s])
+number = 3
+"""
+
+
+def test_help_and_version_need_no_app(folder):
+    told = folder.run("--help").out
+    for group in ("new", "dev", "run", "events", "dead-letters", "doctor"):
+        assert group in told
+    assert folder.run("--version").out.startswith("tropism ")
+
+
+def test_every_command_has_help():
+    """What completes and documents itself has a sentence for every command and option."""
+    import typer
+
+    def walk(command, path):
+        assert command.help, path
+        for parameter in command.params:
+            if parameter.param_type_name == "option" and not parameter.hidden and parameter.name != "help":
+                assert parameter.help, (path, parameter.name)
+        for name, child in getattr(command, "commands", {}).items():
+            walk(child, [*path, name])
+
+    walk(typer.main.get_command(root), ["tropism"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("nix",), ("events",), ("events", "publish"), ("run", "--drain-seconds", "-1"), ("dev", "--memory-max", "big")],
+)
+def test_wrong_usage_leaves_with_2(folder, arguments):
+    assert folder.run(*arguments, code=2).out == "" or arguments == ("events",)
+
+
+def test_what_is_wrong_with_the_app_is_one_line(folder):
+    folder.write("broken.py", "x = 1\nnope\n")
+    error = folder.run("run", "--list", "--app", "broken:app", code=1).err
+    assert "NameError: name 'nope' is not defined (in broken.py, line 2)" in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_an_option_comes_before_the_variable_before_the_file(folder):
+    folder.write("shop.py", APP)
+    folder.write("tropism.toml", 'app = "absent:app"\n')
+    assert "absent" in folder.run("run", "--list", code=1).err
+    assert folder.run("run", "--list", TROPISM_APP="shop:app").json["app"] == "shop"
+    assert folder.run("run", "--list", "--app", "shop:app", TROPISM_APP="nix:app").json["app"] == "shop"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("app = 3\n", "Put it between quotes"), ("app = \n", "Mend the file"), ("lag = 'x'\n", "no port")],
+)
+def test_wrong_settings_are_named(folder, text, told):
+    folder.write("tropism.toml", text)
+    assert told in folder.run("doctor", code=1).out
+    assert told in folder.run("run", "--list", code=1).err
+
+
+def test_unknown_service_and_wrong_url(folder):
+    folder.write("shop.py", APP)
+    app = ("--app", "shop:app")
+    assert "Name one of ['books']" in folder.run("run", "--service", "nix", *app, code=1).err
+    error = folder.run("run", *app, code=1, TROPISM_LOG="kafak://x").err
+    assert "no adapter is installed for 'kafak'" in error
+
+
+def test_new_makes_an_app_once(folder):
+    folder.run("new", "my-shop")
+    listed = folder.run("run", "--list", "--app", "app:app", code=1)
+    assert "no module 'app'" in listed.err
+    assert "not empty" in folder.run("new", "my-shop", code=1).err
+    assert "a name begins with a letter" in folder.run("new", "9lives", code=1).err
+    made = {str(p.relative_to(folder.path / "my-shop")) for p in (folder.path / "my-shop").rglob("*") if p.is_file()}
+    assert made == {"app.py", "tests/test_app.py", "tropism.toml", "pytest.ini", ".gitignore"}
