@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tropism.core.time import days, parse_iso, to_us
 from tropism.demo.flights.app import train
 from tropism.demo.flights.results import Results
-from tropism.models.baselines import NEVER_US, Decided, every_us, hindsight, prequential
+from tropism.models.baselines import Decided, every_us, hindsight, prequential
 from tropism.models.metrics import Scores, score
 from tropism.models.rows import TrainingRows
 
@@ -48,26 +48,20 @@ def compare(
     )
     if not baselines or not len(rows) or rows.decided_us[-1] < SCORED_FROM_US:
         return (loop,)
-    order = np.lexsort((np.arange(len(rows)), _known(rows)))
-    sorted_rows = _reordered(rows, order)
     workers = min(2, os.cpu_count() or 1)
 
     def way(name: str, found: Decided) -> Way:
-        outputs = np.full(len(rows), np.nan)
-        outputs[order] = found.outputs
-        return Way(name, outputs, scored(rows, outputs), found.trainings)
+        return Way(name, found.outputs, scored(rows, found.outputs), found.trainings)
 
     weekly = every_us(SCORED_FROM_US, WEEK_US, int(rows.decided_us[-1]))
-    once = prequential(sorted_rows, train, [SCORED_FROM_US], seed)
-    cron = prequential(
-        sorted_rows, train, weekly, seed, workers=workers, progress=lambda n, m: say("weekly", n, m)
-    )
+    once = prequential(rows, train, [SCORED_FROM_US], seed)
+    cron = prequential(rows, train, weekly, seed, workers=workers, progress=lambda n, m: say("weekly", n, m))
     best = hindsight(
-        sorted_rows,
+        rows,
         train,
         weekly,
         seed,
-        others=[once.outputs, cron.outputs, results.outputs[order]],
+        others=[once.outputs, cron.outputs, results.outputs],
         workers=workers,
         progress=lambda n, m: say("hindsight", n, m),
     )
@@ -83,18 +77,3 @@ def scored(rows: TrainingRows, outputs: NDArray[np.float64]) -> Scores | None:
 def count(results: Results, event_type: str) -> int:
     """Return how many steps of a type the loop took."""
     return sum(step.type == event_type for step in results.steps)
-
-
-def _known(rows: TrainingRows) -> NDArray[np.int64]:
-    return np.where(np.isfinite(rows.outcomes), rows.known_us, NEVER_US)
-
-
-def _reordered(rows: TrainingRows, order: NDArray[np.int64]) -> TrainingRows:
-    places = order.tolist()
-    return TrainingRows(
-        names=rows.names,
-        columns=[[column[place] for place in places] for column in rows.columns],
-        outcomes=rows.outcomes[order],
-        decided_us=rows.decided_us[order],
-        known_us=_known(rows)[order],
-    )
