@@ -158,7 +158,7 @@ def test_every_line_is_named_at_its_end():
 def test_shades_part_at_the_thresholds_and_absent_is_hollow():
     chart = heat(0.05, 0.1, 0.2, None)
     assert [chart.shade(each) for each in (0.05, 0.1, 0.2, None, math.nan)] == [0, 1, 2, None, None]
-    cells = [each for each in drawn(chart, WIDE).iter("rect")]
+    cells = list(drawn(chart, WIDE).iter("rect"))
     assert [each.get("class") for each in cells] == ["h0", "h1", "h2", "hx"]
     assert [each.findtext("title") for each in cells][-1] == "a, 22 Jan 1970:  –"
     assert "not computed" in shade_legend(chart)
