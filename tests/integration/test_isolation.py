@@ -17,6 +17,7 @@ import time
 from collections import Counter
 
 import pytest
+
 from tropism.adapters.sqlite import open_sqlite
 from tropism.core.envelope import Record
 
