@@ -233,7 +233,9 @@ def _step(
         if step is not None:
             return state, step
     request = state.request
-    if request is not None and trained is not None and trained.version == request.version:
+    came = request is not None and trained is not None and trained.version == request.version
+    # One that comes while another is in canary waits for the canary's end: what is being proved goes on.
+    if came and trained is not None and not state.canary:
         return _enter(state, trained, policy, moment)
     if state.previous is not None and _older(state.champion, policy.rollout.watch, moment.now_us):
         state = msgspec.structs.replace(state, previous=None, watch=None)
