@@ -21,7 +21,7 @@ from tropism.ports.state import Position
 from tropism.runtime.cursor import Cursor, name_of
 from tropism.runtime.dead import dead_letters
 from tropism.runtime.runtime import check, with_repartitions
-from tropism.runtime.worker import topics_of
+from tropism.runtime.sources import topics_of
 
 _UNBOUNDED = 2**62
 
@@ -136,10 +136,10 @@ async def _describe(found: PortReport, adapter: Any, port: Any, report: Report) 
     found.adapter = type(port).__name__
     capabilities = getattr(port, "capabilities", None)
     found.durability = getattr(capabilities, "durability", None)
-    owner = getattr(adapter, "owner", None)
+    owner: Any = getattr(adapter, "owner", None)
     if callable(owner):
         found.owner = owner()
-    problems = getattr(adapter, "problems", None)
+    problems: Any = getattr(adapter, "problems", None)
     if callable(problems):
         for problem in await problems():
             if problem not in report.problems:
@@ -181,4 +181,4 @@ async def _behind(platform: Platform, topics: Sequence[str], position: Position 
     cursor = Cursor() if stored is None else msgspec.msgpack.decode(stored, type=Cursor)
     ends = await platform.log.ends(topics)
     waiting = sum(end - cursor.offsets.get(name_of(partition), 0) for partition, end in ends.items())
-    return waiting - sum(len(done) for done in cursor.done.values())
+    return waiting + sum(len(left) for left in cursor.open.values())

@@ -16,6 +16,7 @@ from tropism.core.errors import NotFoundError
 from tropism.core.time import iso
 from tropism.ports.log import Cursors, Log, Partition
 from tropism.runtime.intake import Intake
+from tropism.runtime.streams import Stream
 from tropism.runtime.watermarks import FOREVER_US
 
 LAST_COUNT = 20
@@ -106,10 +107,11 @@ async def _first_at(log: Log, partition: Partition, end: int, moment_us: int) ->
 
 
 async def _from(log: Log, cursors: Cursors, *, follow: bool) -> AsyncIterator[Stored]:
-    intake = Intake(log, cursors, chunk=_CHUNK)
+    streams = {Stream(*partition): offset for partition, offset in cursors.items()}
+    intake = Intake(log, streams, chunk=_CHUNK)
     while True:
         arrivals, _ = await intake.take(FOREVER_US, _CHUNK)
-        for _, _, _, stored in arrivals:
+        for *_, stored in arrivals:
             yield stored
         if arrivals:
             continue

@@ -26,7 +26,7 @@ from tropism.models.events import (
 from tropism.models.policy import Policy
 
 EXPECTED = 0.25
-"""Added to a loss less its expectation, which lies within -1/4 and 1, to watch a value that is never negative."""
+"""Added to a loss less its expectation, which is at least -1/4, to watch a value that is never negative."""
 
 LOOP = "policy"
 """Who decided, where no person did."""

@@ -4,22 +4,25 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tropism.core.codec import Codec
-from tropism.core.envelope import Envelope, Stored
+from tropism.core.envelope import Envelope, Record, Stored
 from tropism.core.errors import InvalidInputError
 from tropism.core.time import to_us
-from tropism.ports.log import Partition
 from tropism.ports.state import Entry
 from tropism.runtime.call import FORGET
 from tropism.runtime.cursor import Cursor, Progress
-from tropism.runtime.dead import DeadLetter, write_of
+from tropism.runtime.dead import DeadLetter, redrive_topic, write_of
 from tropism.runtime.handler import Expired, Handler, Tick
 from tropism.runtime.intake import Arrival
 from tropism.runtime.service import Service
+from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
 from tropism.runtime.work import Delivery, Item
 
 Admitted = tuple[Item, tuple[Delivery, ...]]
 """An item and its deliveries, one a handler; none where there is nothing to call."""
+
+Due = tuple[int, int, str, int, Admitted]
+"""When it is due; 0 if before the events of that moment; what orders the others; and the item."""
 
 
 class Admission:
@@ -31,10 +34,12 @@ class Admission:
         *,
         codec: Codec,
         tables: Tables,
-        progress: dict[Partition, Progress],
+        progress: dict[Stream, Progress],
         cursor: Cursor,
         now_us: Callable[[], int] | None,
         ignore_unknown: bool,
+        begin_us: int | None,
+        refuse: Callable[[DeadLetter, Exception], None],
     ) -> None:
         self._service = service
         self._codec = codec
@@ -51,107 +56,131 @@ class Admission:
                     self._routes[where] = (*self._routes.get(where, ()), handler)
         self._ticking = [handler for handler in service.handlers if handler.every is not None]
         self._expiring = {h.expires: h for h in service.handlers if h.expires is not None}
-        self._ticked: dict[str, int] = dict(cursor.ticks)
+        self._ticked = dict(cursor.ticks)
+        for handler in self._ticking:
+            # A periodic handler that is new here owes nothing for the time before it came.
+            if begin_us is not None:
+                self._ticked.setdefault(handler.name, max(begin_us, cursor.first_us or begin_us))
+        self._redrive_topic = redrive_topic(service.name)
+        self._refuse = refuse
         self._sequence = 0
 
     def admit(
-        self, arrivals: Sequence[Arrival], expired: Sequence[tuple[str, Entry]], until_us: int
+        self,
+        arrivals: Sequence[Arrival],
+        expired: Sequence[tuple[str, Entry]],
+        until_us: int,
+        *,
+        after_us: int,
     ) -> list[Admitted]:
-        """Return the items of arrivals, expired states and ticks up to a moment, in order of time."""
-        due: list[tuple[int, int, str, Admitted]] = []
-        for known_us, id, partition, stored in arrivals:
-            admitted = self._event(known_us, partition, stored)
+        """Return the items of arrivals, expired states and ticks up to a moment, in order of time.
+
+        What arrives late, at or before the moment that time had come to already, counts as just after it.
+        """
+        due: list[Due] = []
+        for place, arrival in enumerate(arrivals):
+            known_us, *_, stream, stored = arrival
+            time_us = known_us if self._now_us is not None else max(known_us, after_us + 1)
+            admitted = self._event(time_us, stream, stored)
             if admitted is not None:
-                due.append((known_us, 1, id, admitted))
-        if arrivals and self._cursor.first_us is None:
-            self._cursor.first_us = arrivals[0][0]
+                due.append((time_us, 1, "", place, admitted))
+            if self._cursor.first_us is None:
+                self._cursor.first_us = time_us
         for state, entry in expired:
-            due.append((entry.expires_us or until_us, 0, entry.key, self._expire(state, entry, until_us)))
+            when_us = until_us if entry.expires_us is None else entry.expires_us
+            due.append((when_us, 0, f"{state}/{entry.key}", 0, self._expire(state, entry, when_us)))
         if self._ticking:
             due.extend(self._ticks(until_us))
         if expired or self._ticking:
-            due.sort(key=lambda entry: entry[:3])
-        admitted_all = [entry[3] for entry in due]
+            due.sort(key=lambda entry: entry[:4])
+        admitted_all = [entry[4] for entry in due]
         for item, deliveries in admitted_all:
             item.sequence = self._sequence
             item.open_calls = len(deliveries)
             self._sequence += 1
         return admitted_all
 
-    def _event(self, known_us: int, partition: Partition, stored: Stored) -> Admitted | None:
+    def _event(self, known_us: int, stream: Stream, stored: Stored) -> Admitted | None:
         record = stored.record
-        progress = self._progress[partition]
-        handlers = self._routes.get((partition[0], record.type))
-        fed = self._tables.wants(record.type) and not partition[0].startswith("redrive-")
-        if handlers is None and partition[0].startswith("redrive-"):
-            handlers = self._redriven(stored)
-        new = stored.offset >= progress.taken
-        progress.taken = max(progress.taken, stored.offset + 1)
-        if not fed and not handlers and (self._ignore_unknown or record.type in self._codec.types):
+        progress = self._progress[stream]
+        new = progress.take(stored.offset)
+        again = stream.topic == self._redrive_topic
+        fed = (not again or not _gave_up(record)) and self._tables.wants(record.type)
+        handlers = self._routes.get((stream.topic, record.type), ())
+        if not (fed or handlers or again) and self._is_ignored(record.type):
             return None
         try:
             event = self._codec.decode(record)
         except InvalidInputError as error:
-            return self._undecodable(known_us, partition, stored, error) if new else None
+            return self._refused(known_us, stream, stored, str(error)) if new else None
         if fed:
-            self._tables.feed(partition, stored, event)
-        if not handlers or not new or progress.skip(stored.offset):
+            self._tables.feed(stream, known_us, stored, event)
+        if again:
+            handlers = self._redriven(record)
+            if not handlers and not self._fed_again(known_us, stream, stored, event):
+                return self._refused(known_us, stream, stored, _gone(record)) if new else None
+        if not handlers or not new:
             return None
-        progress.pending.append(stored.offset)
+        progress.begin(stored.offset)
         envelope = Envelope(
             record.id, record.source, record.type, record.subject, record.time_us, event, record.extensions
         )
         as_of_us = known_us if self._now_us is None else self._now_us()
-        item = Item(envelope, known_us, as_of_us, (partition, stored.offset))
+        item = Item(envelope, known_us, as_of_us, (stream, stored.offset))
         item.record = record
-        lane = record.subject or f"\0{record.id}"
+        # Without a key there is no order to keep: a lane each.
+        lane = record.subject if record.subject or type(event).event_key is not None else f"\0{record.id}"
         return item, tuple(self._delivery(item, handler, lane) for handler in handlers)
 
+    def _is_ignored(self, event_type: str) -> bool:
+        return self._ignore_unknown or event_type in self._codec.types
+
     def _delivery(self, item: Item, handler: Handler, lane: str) -> Delivery:
-        delivery = Delivery(item, handler, lane, 0)
-        if self._cursor.attempts and delivery.name is not None:
-            delivery.attempts = self._cursor.attempts.get(delivery.name, 0)
+        delivery = Delivery(item, handler, lane, [])
+        if self._cursor.failures and delivery.name is not None:
+            delivery.errors.extend(self._cursor.failures.get(delivery.name, ()))
         return delivery
 
-    def _redriven(self, stored: Stored) -> tuple[Handler, ...]:
-        """Return the handler that gave up on a redriven event, or all that take its type."""
-        record = stored.record
-        name = (record.extensions or {}).get("redrivehandler", "")
+    def _redriven(self, record: Record) -> tuple[Handler, ...]:
+        """Return the handler that gave up on a redriven event; all of its type where none was reached."""
+        name = _gave_up(record)
         known = [h for h in self._service.handlers if any(k.event_type == record.type for k in h.events)]
-        return tuple(h for h in known if h.name == name) or tuple(known)
+        return tuple(h for h in known if name in {"", h.name})
 
-    def _undecodable(
-        self, known_us: int, partition: Partition, stored: Stored, error: InvalidInputError
-    ) -> Admitted:
+    def _fed_again(self, known_us: int, stream: Stream, stored: Stored, event: Any) -> bool:
+        return self._tables.feed_again(_gave_up(stored.record), stream, known_us, stored, event)
+
+    def _refused(self, known_us: int, stream: Stream, stored: Stored, cause: str) -> Admitted:
+        """Return an item that reaches no handler, only the dead letters."""
         record = stored.record
-        self._progress[partition].pending.append(stored.offset)
+        self._progress[stream].begin(stored.offset)
         envelope: Envelope[Any] = Envelope(
             record.id, record.source, record.type, record.subject, record.time_us, None, record.extensions
         )
-        item = Item(envelope, known_us, known_us, (partition, stored.offset))
+        item = Item(envelope, known_us, known_us, (stream, stored.offset))
         letter = DeadLetter(
             id=record.id,
             service=self._service.name,
             handler="",
-            cause=str(error),
+            cause=cause,
             history=[],
             attempts=0,
             failed_us=known_us,
             record=record,
         )
         item.writes.append(write_of(letter))
+        self._refuse(letter, InvalidInputError(cause))
         return item, ()
 
-    def _expire(self, state: str, entry: Entry, until_us: int) -> Admitted:
-        when_us = entry.expires_us or until_us
+    def _expire(self, state: str, entry: Entry, when_us: int) -> Admitted:
         event = Expired(state=state, key=entry.key, value=entry.value, time_us=when_us)
         id = f"expired/{self._service.name}/{state}/{entry.key}/{when_us}"
         envelope = Envelope(id, self._service.name, Expired.event_type, entry.key, when_us, event)
         item = Item(envelope, when_us, when_us if self._now_us is None else self._now_us(), None)
-        return item, (Delivery(item, self._expiring.get(state, FORGET), entry.key, 0),)
+        return item, (Delivery(item, self._expiring.get(state, FORGET), entry.key, []),)
 
-    def _ticks(self, until_us: int) -> list[tuple[int, int, str, Admitted]]:
-        ticks: list[tuple[int, int, str, Admitted]] = []
+    def _ticks(self, until_us: int) -> list[Due]:
+        ticks: list[Due] = []
         for handler in self._ticking:
             first_us = self._ticked.get(handler.name, self._cursor.first_us)
             if first_us is None or handler.every is None:
@@ -165,14 +194,13 @@ class Admission:
                 self._ticked[handler.name] = numbers[-1] * period_us
         return ticks
 
-    def _tick(self, handler: Handler, time_us: int) -> tuple[int, int, str, Admitted]:
+    def _tick(self, handler: Handler, time_us: int) -> Due:
         event = Tick(key=handler.tick_key, time_us=time_us)
         id = f"tick/{handler.name}/{time_us}"
         envelope = Envelope(id, self._service.name, Tick.event_type, handler.tick_key, time_us, event)
         item = Item(envelope, time_us, time_us if self._now_us is None else self._now_us(), None)
         item.tick = (handler.name, time_us)
-        lane = handler.tick_key or f"\0tick/{handler.name}"
-        return time_us, 0, handler.name, (item, (Delivery(item, handler, lane, 0),))
+        return time_us, 0, handler.name, 0, (item, (Delivery(item, handler, handler.tick_key, []),))
 
     def next_tick_us(self) -> int | None:
         """Return when the next tick is due, None if nothing ticks."""
@@ -182,6 +210,18 @@ class Admission:
             if h.every is not None
         ]
         return min(due, default=None)
+
+
+def _gave_up(record: Record) -> str:
+    """Return who gave up on a redriven event; empty where no handler was reached."""
+    return (record.extensions or {}).get("redrivehandler", "")
+
+
+def _gone(record: Record) -> str:
+    return (
+        f"Cannot redrive event {record.id!r}: there is no {_gave_up(record)!r} for {record.type!r} here. "
+        f"Discard it, or bring the handler back."
+    )
 
 
 def source_topic(handler: Handler, topic: str) -> str:

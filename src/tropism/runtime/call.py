@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from tropism.core.codec import Codec, record_of
 from tropism.core.envelope import Record, derived_id
-from tropism.core.event import Event
+from tropism.core.errors import InvalidInputError
+from tropism.core.event import Event, topic_of
 from tropism.core.time import to_us
 from tropism.ports.state import Write
 from tropism.runtime.batch import Batch
@@ -13,7 +16,7 @@ from tropism.runtime.handler import Expired, Handler, Injection, Shape, check_ou
 from tropism.runtime.inject import Opened, Output, State, Subject
 from tropism.runtime.values import Values
 from tropism.runtime.view import Reader, Table, View
-from tropism.runtime.work import Delivery, Item
+from tropism.runtime.work import Delivery, Item, tie
 
 
 def _forget(_: Expired) -> None:
@@ -39,8 +42,10 @@ class Caller:
         tables: Mapping[View, Table],
         opened: Mapping[str, Opened],
         now_us: Callable[[], int] | None,
+        record_bytes_max: int,
     ) -> None:
         self._service = service
+        self._record_bytes_max = record_bytes_max
         self._codec = codec
         self._values = values
         self._tables = tables
@@ -49,7 +54,8 @@ class Caller:
 
     async def call(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         """Call a handler with its deliveries, and add what it gave to their items."""
-        if handler.events == (Expired,) and not await self._expire(deliveries[0].item):
+        item = deliveries[0].item
+        if handler.events == (Expired,) and item.record is None and not await self._expire(item):
             return
         enlisted: list[tuple[int, Event, str]] = []
         states: list[tuple[Injection, State[Any]]] = []
@@ -66,7 +72,7 @@ class Caller:
         records = self._records(handler, deliveries, enlisted, outputs)
         writes = [w for injection, state in states for w in self._writes(injection, state, deliveries)]
         if len(deliveries) > 1:
-            _join(deliveries)
+            _join(deliveries, whole=any(output.by is None for output in outputs))
         for index, event, resource in enlisted:
             deliveries[index].item.enlisted.append((resource, event))
         for index, record in records:
@@ -79,11 +85,12 @@ class Caller:
         """Delete an expired state, unless an event before this moment renewed or deleted it."""
         event: Expired = item.envelope.data
         namespace = namespace_of(self._service, event.state)
-        if (await self._values.read(namespace, (event.key,)))[event.key] != event.value:
+        if item.writes:
+            return True
+        if not await self._values.expires_at(namespace, event.key, event.time_us):
             return False
-        if not item.writes:
-            item.writes.append(Write(namespace, event.key, None))
-            self._values.apply(item.writes)
+        item.writes.append(Write(namespace, event.key, None))
+        self._values.apply(item.writes)
         return True
 
     async def _state(
@@ -136,7 +143,31 @@ class Caller:
         return records
 
     def _record(self, handler: Handler, delivery: Delivery, ordinal: int, output: Output) -> Record:
+        record = self._new(handler, delivery, ordinal, output)
+        if len(record.data) > self._record_bytes_max:
+            raise InvalidInputError(
+                f"Cannot publish {type(output.event).__name__!r} from {handler.name!r}: it has "
+                f"{len(record.data)} bytes, more than the log's {self._record_bytes_max}. "
+                f"Put the payload into Blobs and its name into the event."
+            )
+        return record
+
+    def _new(self, handler: Handler, delivery: Delivery, ordinal: int, output: Output) -> Record:
         cause = delivery.item.envelope
+        if handler.topic is not None and delivery.item.record is not None:
+            # A copy under another key is the same fact: it keeps its id, and who said it. Ids are unique
+            # in a topic only, so where events of several topics meet, the topic goes before them.
+            several = len({kind.event_topic for kind in handler.events}) > 1
+            return Record(
+                f"{topic_of(cause.type)}/{cause.id}" if several else cause.id,
+                cause.type,
+                handler.topic,
+                output.subject or "",
+                delivery.item.order_us if self._now_us is None else self._now_us(),
+                delivery.item.record.data,
+                cause.source,
+                delivery.item.record.extensions,
+            )
         extensions = {"causationid": cause.id}
         if cause.extensions is not None and "traceparent" in cause.extensions:
             extensions["traceparent"] = cause.extensions["traceparent"]
@@ -148,18 +179,9 @@ class Caller:
             source=self._service,
             extensions=extensions,
         )
-        if output.topic is None and output.subject is None:
+        if output.subject is None:
             return record
-        return Record(
-            record.id,
-            record.type,
-            output.topic or record.topic,
-            record.subject if output.subject is None else output.subject,
-            record.time_us,
-            record.data,
-            record.source,
-            record.extensions,
-        )
+        return msgspec.structs.replace(record, subject=output.subject)
 
     def _writes(
         self, injection: Injection, state: State[Any], deliveries: Sequence[Delivery]
@@ -183,12 +205,17 @@ def namespace_of(service: str, state: str) -> str:
     return f"{service}/state/{state}"
 
 
-def _join(deliveries: Sequence[Delivery]) -> None:
-    """Tie the items of one key that a batch handled together, so that they commit together."""
-    last: dict[str, Item] = {}
-    for delivery in reversed(deliveries):
-        item = last.setdefault(delivery.lane, delivery.item)
-        delivery.item.mate = item if item is not delivery.item else delivery.item.mate
+def _join(deliveries: Sequence[Delivery], *, whole: bool) -> None:
+    """Tie the items that a batch handled so that one state or output came of them: they commit together.
+
+    Those of one key share its state. An output that names no cause came of all of them.
+    """
+    groups: dict[str, list[Item]] = {}
+    for delivery in deliveries:
+        groups.setdefault("" if whole else delivery.lane, []).append(delivery.item)
+    for items in groups.values():
+        if len(items) > 1:
+            tie(items)
 
 
 def _subject_of(shape: Shape, deliveries: Sequence[Delivery]) -> Any:

@@ -10,19 +10,18 @@ import msgspec
 
 from tropism.core.codec import Codec, record_of
 from tropism.core.envelope import Record
-from tropism.core.errors import FencedError, UnavailableError
 from tropism.core.event import Event
-from tropism.ports.log import Partition
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Lease, Position, Write
-from tropism.runtime.cursor import Cursor, Progress, name_of, offsets_of
+from tropism.runtime.call import namespace_of
+from tropism.runtime.cursor import Cursor, Progress, offsets_of
+from tropism.runtime.handler import Expired
 from tropism.runtime.inject import Opened
+from tropism.runtime.patience import patiently
+from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
 from tropism.runtime.values import Values
 from tropism.runtime.work import Item
-
-RETRY_SECONDS = 1.0
-"""How long to wait before a commit that the store could not take is tried again."""
 
 
 @dataclass
@@ -50,7 +49,7 @@ class Committer:
         platform: Platform,
         codec: Codec,
         cursor: Cursor,
-        progress: Mapping[Partition, Progress],
+        progress: Mapping[Stream, Progress],
         tables: Tables,
         values: Values,
         opened: Mapping[str, Opened],
@@ -70,6 +69,9 @@ class Committer:
         self._advance = advance
         self._live = live
         self._queue: deque[Item] = deque()
+        self._together = platform.log.capabilities.commit_domain == platform.state.commit_domain
+        self._committing = 0
+        self._expiring: set[tuple[str, str]] = set()
         self._admitted_us = start_us
         self._dirty = asyncio.Event()
         self._touched = False
@@ -79,14 +81,19 @@ class Committer:
     @property
     def in_flight(self) -> int:
         """How many items are admitted and not committed."""
-        return len(self._queue)
+        return len(self._queue) + self._committing
 
     def admit(self, items: list[Item], until_us: int, *, touched: bool) -> None:
         """Take note of items, in order, and of the moment up to which that is all."""
         self._queue.extend(items)
+        self._expiring.update(place for item in items if (place := self._expiry(item)) is not None)
         self._admitted_us = max(self._admitted_us, until_us)
         self._touched = self._touched or touched
         self.poke()
+
+    def expires(self, namespace: str, key: str) -> bool:
+        """Say whether the expiry of a value is admitted and not committed."""
+        return (namespace, key) in self._expiring
 
     def poke(self) -> None:
         """Say that something finished, or that attempts changed."""
@@ -115,7 +122,9 @@ class Committer:
         touched, self._touched = self._touched, False
         if step.items or step.writes or step.outputs or touched:
             step.writes.extend(self._tables.writes(step.frontier_us))
+            self._committing = len(step.items)
             await self._apply(step)
+            self._committing = 0
         self._advance(step.frontier_us)
         if not self._queue and not self._dirty.is_set():
             self._settled.set()
@@ -132,26 +141,27 @@ class Committer:
         return step
 
     def _finished(self) -> list[Item]:
-        queue = self._queue
-        if self._live:
-            return self._finished_in_any_order()
+        return self._finished_in_any_order() if self._live else self._finished_in_order()
+
+    def _finished_in_order(self) -> list[Item]:
         cut, until = 0, -1
-        for index, item in enumerate(queue):
+        for index, item in enumerate(self._queue):
             if item.open_calls:
                 break
-            if item.mate is not None:
-                until = max(until, item.mate.sequence)
+            if item.bond is not None:
+                until = max(until, item.bond.last)
             if until <= item.sequence:
                 cut = index + 1
-        return [queue.popleft() for _ in range(cut)]
+        return [self._queue.popleft() for _ in range(cut)]
 
     def _finished_in_any_order(self) -> list[Item]:
-        ready = {item.sequence: item for item in self._queue if not item.open_calls}
-        while torn := [i for i in ready.values() if i.mate is not None and i.mate.sequence not in ready]:
-            for item in torn:
-                del ready[item.sequence]
-        self._queue = deque(item for item in self._queue if item.sequence not in ready)
-        return list(ready.values())
+        ready: list[Item] = []
+        left: deque[Item] = deque()
+        for item in self._queue:
+            whole = item.bond is None or item.bond.is_finished
+            (ready if whole and not item.open_calls else left).append(item)
+        self._queue = left
+        return ready
 
     def _add_resources(self, step: Step) -> None:
         for name, opened in self._opened.items():
@@ -170,32 +180,36 @@ class Committer:
     async def _apply(self, step: Step) -> None:
         for item in step.items:
             self._account(item)
-        self._cursor.offsets, self._cursor.done = offsets_of(self._progress)
-        self._cursor.views = {name_of(p): offset for p, offset in self._tables.offsets.items()}
+        self._cursor.offsets, self._cursor.open = offsets_of(self._progress)
+        self._cursor.views, self._cursor.aside = self._tables.positions()
         position = Position(msgspec.msgpack.encode(self._cursor), step.frontier_us)
-        commit = Commit(self._lease, position, step.writes, step.outputs)
-        while True:
-            try:
-                await self._platform.state.commit(commit)
-                break
-            except FencedError:
-                raise
-            except UnavailableError:
-                # Nothing was applied, so nothing is lost: hold everything and try again.
-                await self._platform.clock.sleep(RETRY_SECONDS)
+        outputs = step.outputs if self._together else ()
+        commit = Commit(self._lease, position, step.writes, outputs)
+        if step.outputs and not self._together:
+            # First the outputs: a crash in between repeats them, under the ids that they have now.
+            await patiently(self._platform.clock, lambda: self._platform.log.append(step.outputs))
+        # Where the store cannot take it, nothing was applied, so nothing is lost: hold it, and try again.
+        await patiently(self._platform.clock, lambda: self._platform.state.commit(commit))
+        self._expiring.difference_update(filter(None, map(self._expiry, step.items)))
         self._values.committed([write for item in step.items for write in item.writes if _is_state(write)])
+
+    def _expiry(self, item: Item) -> tuple[str, str] | None:
+        event = item.envelope.data
+        if item.place is not None or not isinstance(event, Expired):
+            return None
+        return namespace_of(self._service, event.state), event.key
 
     def _account(self, item: Item) -> None:
         if item.tick is not None:
             name, time_us = item.tick
             self._cursor.ticks[name] = time_us
         if item.place is not None:
-            partition, offset = item.place
-            self._progress[partition].finish(offset)
-            if self._cursor.attempts:
-                prefix = f"{name_of(partition)}/{offset}/"
-                for name in [name for name in self._cursor.attempts if name.startswith(prefix)]:
-                    del self._cursor.attempts[name]
+            stream, offset = item.place
+            self._progress[stream].finish(offset)
+            if self._cursor.failures:
+                prefix = f"{stream.name}/{offset}/"
+                for name in [name for name in self._cursor.failures if name.startswith(prefix)]:
+                    del self._cursor.failures[name]
 
 
 def resource_namespace(service: str, resource: str) -> str:

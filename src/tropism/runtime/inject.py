@@ -138,10 +138,10 @@ class Resource(Protocol):
 class Output:
     """An event that a handler returns, with more said about it than the event alone.
 
-    ``by`` is the event of a batch that caused it; without it, the last one of the batch did.
+    ``by`` is the event of a batch that caused it; without it, all of them did, and the last one gives its
+    id and time. ``subject`` is its key, if not that of its type.
     """
 
     event: Event
     by: Envelope[Any] | None = None
-    topic: str | None = None
     subject: str | None = None

@@ -1,33 +1,76 @@
-"""Reading several partitions as one stream, in order of time."""
+"""Reading several streams as one, in order of time."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tropism.core.envelope import Stored
 from tropism.ports.log import Log, Partition
+from tropism.runtime.streams import Stream, taken_from, time_of
 
-Arrival = tuple[int, str, Partition, Stored]
-"""When it became known, its id (which orders arrivals of one moment), where it lies, and itself."""
+Arrival = tuple[int, str, str, str, str, int, Stream, Stored]
+"""When it became known, and what orders arrivals of one moment; the stream it came in, and itself."""
+
+BEGINNING_US = -(2**63)
+
+
+class _Source:
+    """One stream as far as it is read: what waits, and the moment before which nothing more can come."""
+
+    __slots__ = ("buffer", "left", "next", "reached_us", "stream")
+
+    def __init__(self, stream: Stream, offset: int) -> None:
+        self.stream = stream
+        self.next = offset
+        self.reached_us = BEGINNING_US
+        self.left = 0
+        self.buffer: deque[tuple[int, Stored]] = deque()
+
+    def wants(self, chunk: int) -> bool:
+        # A moment may hold more records than a chunk: then only reading on finds its end.
+        return len(self.buffer) < chunk or self.buffer[0][0] == self.buffer[-1][0]
+
+    def extend(self, page: Sequence[Stored], services: frozenset[str]) -> None:
+        for stored in taken_from(self.stream, page, services):
+            self.reached_us = max(self.reached_us, time_of(self.stream, stored))
+            self.buffer.append((self.reached_us, stored))
+            self.left += 1
+        if self.stream.producer in {"", "*"}:
+            # Whatever the page holds, ``known_us`` never decreases along the partition.
+            self.reached_us = max(self.reached_us, page[-1].known_us)
+        self.next = page[-1].offset + 1
 
 
 class Intake:
-    """Takes events of several partitions in order of (known at, id), up to a bound, chunk by chunk.
+    """Takes events of several streams in order of time, up to a bound, chunk by chunk.
 
-    Every partition is in order of ``known_us``, so what is at most as old as the last record read of
-    every unfinished partition is complete.
+    Every stream is in order of time, so what is older than the last record read of every unfinished
+    stream is complete. Arrivals of one moment come in order of key; those of one key, of one topic and
+    producer, as they lie in the log. That order is the same however many partitions there are.
     """
 
-    def __init__(self, log: Log, offsets: Mapping[Partition, int], *, chunk: int = 1024) -> None:
+    def __init__(
+        self,
+        log: Log,
+        offsets: Mapping[Stream, int],
+        *,
+        services: Mapping[str, frozenset[str]] | None = None,
+        chunk: int = 1024,
+    ) -> None:
         self._log = log
-        self._next = dict(offsets)
         self._chunk = chunk
-        self._buffers: dict[Partition, deque[Stored]] = {partition: deque() for partition in offsets}
+        self._services = services or {}
+        self._sources = [_Source(stream, offset) for stream, offset in offsets.items()]
+        self._by_stream = {source.stream: source for source in self._sources}
         self._held: deque[Arrival] = deque()
 
     @property
     def ends(self) -> dict[Partition, int]:
-        """The offsets up to which it has read."""
-        return dict(self._next)
+        """The offsets up to which it has read everything."""
+        return least(*({source.stream.partition: source.next} for source in self._sources))
+
+    def passed(self) -> list[tuple[Stream, int]]:
+        """Return the streams of which nothing read is left to take, and up to where they are read."""
+        return [(source.stream, source.next) for source in self._sources if not source.left]
 
     async def take(self, bound_us: int, count_max: int) -> tuple[list[Arrival], int]:
         """Return the next arrivals, and the instant up to which nothing is missing.
@@ -49,31 +92,46 @@ class Intake:
         return taken, complete_us
 
     async def _fill(self, bound_us: int) -> int:
-        """Read on, and return up to when all partitions are complete now."""
-        wanted = {p: self._next[p] for p, buffer in self._buffers.items() if self._wants(buffer)}
-        found = await self._log.read(wanted, count_max=self._chunk) if wanted else {}
+        """Read on, and return up to when all streams are complete now."""
+        wanting = [source for source in self._sources if source.wants(self._chunk)]
+        pages = await self._read(wanting)
         complete_us = bound_us
-        for partition, buffer in self._buffers.items():
-            records = found.get(partition, ())
-            if records:
-                buffer.extend(records)
-                self._next[partition] = records[-1].offset + 1
-            if buffer and (partition not in wanted or len(records) >= self._chunk):
-                complete_us = min(complete_us, buffer[-1].known_us - 1)
+        for source in wanting:
+            page = pages.get((source.stream.partition, source.next), ())
+            if page:
+                source.extend(page, self._services.get(source.stream.topic, frozenset()))
+            if len(page) >= self._chunk:
+                complete_us = min(complete_us, source.reached_us - 1)
+        for source in self._sources:
+            if source not in wanting:
+                complete_us = min(complete_us, source.buffer[-1][0] - 1)
         self._merge(complete_us)
         return complete_us
 
-    def _wants(self, buffer: deque[Stored]) -> bool:
-        # A moment may hold more records than a chunk: then only reading on finds its end.
-        return len(buffer) < self._chunk or buffer[0].known_us == buffer[-1].known_us
+    async def _read(self, sources: Sequence[_Source]) -> dict[tuple[Partition, int], Sequence[Stored]]:
+        """Return the next page of each source: one read for all, unless two stand apart in a partition."""
+        pages: dict[tuple[Partition, int], Sequence[Stored]] = {}
+        left = {(source.stream.partition, source.next) for source in sources}
+        while left:
+            turn = dict(sorted(left))
+            found = await self._log.read(turn, count_max=self._chunk)
+            for partition, offset in turn.items():
+                pages[partition, offset] = found.get(partition, ())
+                left.discard((partition, offset))
+        return pages
 
     def _merge(self, until_us: int) -> None:
         """Move what is complete from the buffers to the held arrivals, in order."""
         fresh: list[Arrival] = []
-        for partition, buffer in self._buffers.items():
-            while buffer and buffer[0].known_us <= until_us:
-                stored = buffer.popleft()
-                fresh.append((stored.known_us, stored.record.id, partition, stored))
+        for source in self._sources:
+            buffer, stream = source.buffer, source.stream
+            while buffer and buffer[0][0] <= until_us:
+                time_us, stored = buffer.popleft()
+                subject = stored.record.subject
+                id = "" if subject else stored.record.id
+                fresh.append(
+                    (time_us, subject, stream.topic, stream.producer, id, stored.offset, stream, stored)
+                )
         fresh.sort()
         self._held.extend(fresh)
 
@@ -84,4 +142,14 @@ class Intake:
             if len(taken) >= count_max and held[0][0] != taken[-1][0]:
                 break
             taken.append(held.popleft())
+            self._by_stream[taken[-1][6]].left -= 1
         return taken
+
+
+def least(*many: Mapping[Partition, int]) -> dict[Partition, int]:
+    """Return, per partition, the least of several offsets."""
+    found: dict[Partition, int] = {}
+    for offsets in many:
+        for partition, offset in offsets.items():
+            found[partition] = min(offset, found.get(partition, offset))
+    return found

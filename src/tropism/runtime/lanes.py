@@ -105,9 +105,13 @@ class Lanes:
             await self._call(handler, deliveries)
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if task not in self._overdue:
+            if task in self._overdue:
+                self._after_failure(handler, deliveries, _hung(handler))
+            elif task is not None and task.cancelling():
                 raise
-            self._after_failure(handler, deliveries, _hung(handler))
+            else:
+                # Nobody cancelled this call: what it waited for was.
+                self._after_failure(handler, deliveries, _cancelled(handler))
         except Exception as error:  # noqa: BLE001 (a handler may raise anything; it is recorded)
             self._after_failure(handler, deliveries, error)
         else:
@@ -150,11 +154,14 @@ class Lanes:
             self._start_batches()
             return
         (delivery,) = deliveries
-        if not delivery.charged:
-            delivery.attempts += 1
+        if delivery.charged:
+            # It was counted before it was made; now it is known how it ended.
+            delivery.errors.pop()
         delivery.charged = False
         delivery.errors.append(_told(error))
-        pause = delay_seconds(handler.retry, delivery.attempts, error, delivery.item.envelope.id)
+        pause = None
+        if not delivery.once:
+            pause = delay_seconds(handler.retry, delivery.attempts, error, delivery.item.envelope.id)
         if pause is None:
             self._given_up(delivery, error)
             self._advance(deliveries)
@@ -190,6 +197,13 @@ def _hung(handler: Handler) -> UnavailableError:
     return UnavailableError(
         f"Cannot finish handler {handler.name!r}: it took longer than {handler.timeout_seconds:g} s. "
         f"Make it faster, or raise timeout_seconds."
+    )
+
+
+def _cancelled(handler: Handler) -> UnavailableError:
+    return UnavailableError(
+        f"Cannot finish handler {handler.name!r}: something that it waited for was cancelled. "
+        f"Catch the cancellation where it happens."
     )
 
 

@@ -6,18 +6,22 @@ import socket
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
 
 from tropism.core.codec import Codec
 from tropism.core.envelope import Envelope
-from tropism.core.errors import ConflictError, FencedError, NotSupportedError
+from tropism.core.errors import ConflictError, NotSupportedError, UnavailableError
 from tropism.core.event import Event
 from tropism.ports.platform import Platform
 from tropism.runtime.admission import source_topic
+from tropism.runtime.attempts import GaveUp
 from tropism.runtime.handler import Expired, Handler, Shape, Tick
 from tropism.runtime.inject import Output
+from tropism.runtime.patience import patiently
 from tropism.runtime.service import Service
-from tropism.runtime.watermarks import FOREVER_US, Watermarks
-from tropism.runtime.worker import Worker, WorkerOptions, side_topics_of, topics_of
+from tropism.runtime.sources import kinds_of, side_topics_of, topics_of
+from tropism.runtime.watermarks import FOREVER_US, Kind, Watermarks
+from tropism.runtime.worker import Worker, WorkerOptions
 
 STANDBY_SECONDS = 1.0
 """How often a worker without a lease asks for it."""
@@ -28,7 +32,9 @@ class RuntimeOptions:
     """How services run.
 
     ``live`` reads views as of now and waits for nobody; otherwise time is that of the events, and
-    whatever is not yet known holds up what needs it, so that every run decides alike.
+    whatever is not yet known holds up what needs it, so that every run decides alike. Event time begins
+    at ``start_us``, and ticks with it; by default with the first fact. ``holder`` tells the processes
+    that ask for leases apart. ``gave_up`` is told of every dead letter.
     """
 
     live: bool = True
@@ -38,10 +44,16 @@ class RuntimeOptions:
     lease_seconds: float = 15.0
     drain_seconds: float = 30.0
     ignore_unknown: bool = False
+    start_us: int | None = None
+    holder: str | None = None
+    gave_up: GaveUp | None = None
 
 
 class Runtime:
-    """Runs services on a platform, each with its own cursor, state and failures."""
+    """Runs services on a platform, each with its own cursor, state and failures.
+
+    Raises: NotSupportedError for what the platform cannot keep, or what event time cannot order.
+    """
 
     def __init__(
         self,
@@ -57,57 +69,76 @@ class Runtime:
         everyone = self.services if producers is None else with_repartitions(producers)
         self.codec = codec_of(everyone, types)
         self.platform = platform
-        made: dict[str, list[str]] = {}
-        for service in everyone:
-            for topic in produced_topics(service):
-                made.setdefault(topic, []).append(service.name)
-        self.watermarks = Watermarks(made, live=self.options.live)
+        self.watermarks = Watermarks(producers_of(everyone), live=self.options.live)
         self.workers: dict[str, Worker] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._external = sorted({t for s in self.services for t in topics_of(s)} - set(made))
         for service in self.services:
             check(service, platform)
+        if not self.options.live:
+            check_cycles(everyone, self.watermarks)
 
     async def start(self) -> None:
         """Create topics, take leases, and begin."""
         await self._create_topics()
-        start_us = 0 if self.options.live else await self._first_us()
-        options = WorkerOptions(
-            holder=f"{socket.gethostname()}/{os.getpid()}",
-            lease_seconds=self.options.lease_seconds,
-            chunk=self.options.chunk,
-            in_flight_max=self.options.in_flight_max,
-            start_us=start_us,
-            ignore_unknown=self.options.ignore_unknown,
-        )
+        start_us = None if self.options.live else await self._first_us()
         for service in self.services:
-            worker = Worker(service, self.platform, self.codec, self.watermarks, options)
-            self.workers[service.name] = worker
-            self._tasks.append(asyncio.create_task(self._keep_running(worker), name=service.name))
+            if start_us is not None:
+                self.watermarks.advance(service.name, start_us - 1)
+            self._tasks.append(asyncio.create_task(self._keep_running(service), name=service.name))
 
     async def _create_topics(self) -> None:
-        topics = {t for s in self.services for t in (*topics_of(s), *side_topics_of(s), *produced_topics(s))}
+        kinds = producers_of(self.services)
+        topics = {t for s in self.services for t in (*topics_of(s), *side_topics_of(s))} | {
+            t for t, _ in kinds
+        }
         existing = {topic for topic, _ in await self.platform.log.ends(topics)}
         missing = dict.fromkeys(sorted(topics - existing), self.options.partitions)
         if missing:
             await self.platform.log.create_topics(missing)
 
-    async def _first_us(self) -> int:
-        """Return when the first fact from outside became known: nothing can have been produced before."""
-        ends = await self.platform.log.ends(self._external)
-        firsts = await self.platform.log.read(dict.fromkeys(ends, 0), count_max=1)
-        return min((records[0].known_us for records in firsts.values() if records), default=0)
+    async def _worker_options(self) -> WorkerOptions:
+        options = self.options
+        return WorkerOptions(
+            holder=options.holder or f"{socket.gethostname()}/{os.getpid()}",
+            lease_seconds=options.lease_seconds,
+            chunk=options.chunk,
+            in_flight_max=options.in_flight_max,
+            start_us=0 if options.live else await self._start_us(),
+            ticks_from_us=options.start_us,
+            ignore_unknown=options.ignore_unknown,
+            gave_up=options.gave_up,
+        )
 
-    async def _keep_running(self, worker: Worker) -> None:
-        """Run a worker; wait for its lease where another has it, also after losing it."""
+    async def _start_us(self) -> int:
+        """Return when event time begins: with the first fact; without any, where the sources stand."""
         while True:
-            try:
+            sources_us = self.watermarks.sources_us
+            first_us = await self._first_us()
+            if first_us is not None:
+                return first_us
+            if sources_us > -FOREVER_US:
+                return sources_us
+            await self.watermarks.change.wait()
+
+    async def _first_us(self) -> int | None:
+        if self.options.start_us is not None:
+            return self.options.start_us
+        ends = await self.platform.log.ends({topic for s in self.services for topic in topics_of(s)})
+        firsts = await self.platform.log.read(dict.fromkeys(ends, 0), count_max=1)
+        return min((records[0].known_us for records in firsts.values() if records), default=None)
+
+    async def _keep_running(self, service: Service) -> None:
+        """Run a service; wait for its lease where another has it, also after losing it."""
+        options = await patiently(self.platform.clock, self._worker_options)
+        worker = Worker(service, self.platform, self.codec, self.watermarks, options)
+        self.workers[service.name] = worker
+        while True:
+            with suppress(ConflictError, UnavailableError):
                 await worker.start()
-                await worker.run()
-            except FencedError:
-                await worker.close()
-            except ConflictError:
-                pass
+                try:
+                    await worker.run()
+                finally:
+                    await worker.abandon()
             await self.platform.clock.sleep(STANDBY_SECONDS)
 
     async def wait_until(self, time_us: int) -> None:
@@ -115,38 +146,63 @@ class Runtime:
 
         Raises: whatever stopped a service.
         """
-        while True:
-            changed = self.watermarks.change
-            behind = [s.name for s in self.services if self._behind(s.name, time_us)]
-            if not behind:
-                return
-            waits = [asyncio.ensure_future(changed.wait()), *self._tasks]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            waits[0].cancel()
-            for task in self._tasks:
-                if task.done():
-                    task.result()
+        while not self.has_handled(time_us):
+            changed = asyncio.ensure_future(self.watermarks.change.wait())
+            try:
+                await asyncio.wait((changed, *self._tasks), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                changed.cancel()
+            self.raise_if_stopped()
 
-    def _behind(self, service: str, time_us: int) -> bool:
-        return self.watermarks.services.get(service, -FOREVER_US) < time_us
+    def has_handled(self, time_us: int) -> bool:
+        """Say whether every service has handled all that was known by a moment of event time."""
+        return not self.behind(time_us)
+
+    def behind(self, time_us: int = FOREVER_US) -> list[str]:
+        """Return the services that have not handled all that was known by a moment."""
+        reached = self.watermarks.services
+        return [s.name for s in self.services if reached.get(s.name, -FOREVER_US) < time_us]
+
+    def raise_if_stopped(self) -> None:
+        """Raise what stopped a service, if anything did."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every service is at work, and has nothing in flight."""
+        workers = [self.workers.get(service.name) for service in self.services]
+        return all(worker is not None and worker.is_open and not worker.in_flight for worker in workers)
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether any handler is being called."""
+        return any(worker.running for worker in self.workers.values())
 
     async def wait(self) -> None:
         """Return when a service stops by itself. Raises: what stopped it."""
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        self.raise_if_stopped()
 
     async def stop(self, *, drain_seconds: float | None = None) -> None:
         """Finish what is in flight within a bound, commit it, and give the leases back."""
         bound = self.options.drain_seconds if drain_seconds is None else drain_seconds
-        workers = [w for w in self.workers.values() if w.is_open]
+        alive = {task.get_name() for task in self._tasks if not task.done()}
+        workers = [w for name, w in self.workers.items() if w.is_open and name in alive]
         await asyncio.gather(*(worker.drain(bound) for worker in workers))
+        await asyncio.gather(*(worker.close() for worker in workers))
+        await self._cancel()
+
+    async def abandon(self) -> None:
+        """Stop at once, as a process that dies does: nothing is finished, no lease is given back."""
+        await self._cancel()
+        await asyncio.gather(*(worker.abandon() for worker in self.workers.values()))
+
+    async def _cancel(self) -> None:
         for task in self._tasks:
             task.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-        for worker in workers:
-            await worker.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 def codec_of(services: Iterable[Service], types: Iterable[type[Event]]) -> Codec:
@@ -158,11 +214,16 @@ def codec_of(services: Iterable[Service], types: Iterable[type[Event]]) -> Codec
     return Codec(kinds)
 
 
-def produced_topics(service: Service) -> list[str]:
-    """Return the topics that a service may add events to."""
-    return sorted(
-        {handler.topic or kind.event_topic for handler in service.handlers for kind in handler.emits}
-    )
+def producers_of(services: Iterable[Service]) -> dict[Kind, list[str]]:
+    """Return which services may add events of a type to a topic."""
+    found: dict[Kind, list[str]] = {}
+    for service in services:
+        for handler in service.handlers:
+            for kind in handler.emits:
+                names = found.setdefault((handler.topic or kind.event_topic, kind.event_type), [])
+                if service.name not in names:
+                    names.append(service.name)
+    return found
 
 
 def with_repartitions(services: Sequence[Service]) -> list[Service]:
@@ -178,7 +239,7 @@ def _repartition(handler: Handler) -> Service:
     assert by is not None  # noqa: S101 (the caller chose handlers that have one)
 
     def copy(envelopes: list[Envelope[Event]]) -> list[Output]:
-        return [Output(e.data, by=e, topic=topic, subject=str(by(e.data))) for e in envelopes]
+        return [Output(e.data, by=e, subject=str(by(e.data))) for e in envelopes]
 
     service = Service(topic)
     service.handlers.append(
@@ -195,6 +256,25 @@ def _repartition(handler: Handler) -> Service:
         )
     )
     return service
+
+
+def check_cycles(services: Sequence[Service], watermarks: Watermarks) -> None:
+    """Refuse services that wait for each other's events of one moment, for none of them could begin.
+
+    Raises: NotSupportedError.
+    """
+    waits = {
+        s.name: sorted({p for kind in kinds_of(s) for p in watermarks.producers_of(kind)}) for s in services
+    }
+    sorter = TopologicalSorter(waits)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        circle = " -> ".join(repr(name) for name in error.args[1])
+        raise NotSupportedError(
+            f"Cannot run in event time: services wait for each other's events, {circle}. "
+            f"Run live, or read what comes back through a View with an allowance."
+        ) from error
 
 
 def check(service: Service, platform: Platform) -> None:

@@ -74,8 +74,8 @@ class Series:
             return total[stop], count[stop]
         return total[stop] - total[start], count[stop] - count[start]
 
-    def trim(self, before_us: int) -> list[str]:
-        """Forget entries before a moment and return their subjects.
+    def trim(self, before_us: int) -> list[tuple[str, int]]:
+        """Forget entries before a moment and return their subjects and times.
 
         The newest entries of two subjects before that moment stay: the latest value is read from
         there, and one of the two may be the reader itself.
@@ -86,7 +86,7 @@ class Series:
             stop -= 1
         if stop <= 0:
             return []
-        gone = self.subjects[:stop]
+        gone = list(zip(self.subjects[:stop], self.times[:stop], strict=True))
         del self.times[:stop], self.subjects[:stop]
         for total, count in self.totals:
             del total[:stop], count[:stop]

@@ -1,11 +1,15 @@
 """The views of one worker: fed from the log, stored with its commits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tropism.core.envelope import Stored
 from tropism.ports.log import Partition
 from tropism.ports.state import State, Write
+from tropism.runtime.attempts import GaveUp
+from tropism.runtime.cursor import name_of
+from tropism.runtime.dead import VIEW, DeadLetter, write_of
+from tropism.runtime.streams import Stream
 from tropism.runtime.view import Reader, Table, View
 
 
@@ -13,30 +17,80 @@ class Tables:
     """Every view that a service reads, kept whole by each worker that reads it.
 
     The log is the truth; each worker keeps its own copy, so a read never leaves the process and gives
-    the same on any number of workers. Offsets say what has been taken in, so nothing is twice.
+    the same on any number of workers. Offsets say what has been taken in, so nothing is twice. Views
+    with an allowance are fed aside, with all there is: ``at`` says from when each of their events counts.
     """
 
-    def __init__(self, service: str, views: Sequence[View], state: State) -> None:
+    def __init__(self, service: str, views: Sequence[View], state: State, gave_up: GaveUp) -> None:
         self.tables = {view: Table(view) for view in views}
-        self.offsets: dict[Partition, int] = {}
+        self.offsets: dict[Stream, int] = {}
+        self.aside: dict[Partition, int] = {}
         self._service = service
         self._state = state
-        self._by_type: dict[str, list[tuple[Table, Callable[[Any], int] | None]]] = {}
+        self._gave_up = gave_up
+        self._letters: list[Write] = []
+        self._by_type: dict[str, list[Table]] = {}
+        self._aside_by_type: dict[str, list[Table]] = {}
         for view, table in self.tables.items():
+            by_type = self._aside_by_type if view.allowance_us else self._by_type
             for kind in view.on:
-                self._by_type.setdefault(kind.event_type, []).append((table, view.at))
+                by_type.setdefault(kind.event_type, []).append(table)
 
     def wants(self, event_type: str) -> bool:
-        """Say whether any view is kept from events of this type."""
+        """Say whether any view is kept, in order of time, from events of this type."""
         return event_type in self._by_type
 
-    def feed(self, partition: Partition, stored: Stored, event: Any) -> None:
+    def wants_aside(self, event_type: str) -> bool:
+        """Say whether any view with an allowance is kept from events of this type."""
+        return event_type in self._aside_by_type
+
+    def feed(self, stream: Stream, known_us: int, stored: Stored, event: Any) -> None:
         """Take in an event, unless that was done before."""
-        if stored.offset < self.offsets.get(partition, 0):
-            return
-        record = stored.record
-        for table, at in self._by_type[record.type]:
-            table.add(event, stored.known_us if at is None else at(event), record.subject)
+        if stored.offset >= self.offsets.get(stream, 0):
+            for table in self._by_type[stored.record.type]:
+                self._add(table, known_us, stored, event)
+
+    def feed_aside(self, stored: Stored, event: Any) -> None:
+        """Take in an event of views with an allowance."""
+        for table in self._aside_by_type[stored.record.type]:
+            self._add(table, stored.known_us, stored, event)
+
+    def feed_again(self, name: str, stream: Stream, known_us: int, stored: Stored, event: Any) -> bool:
+        """Take a redriven event into the one view that refused it; say whether there is such a view."""
+        tables = [table for view, table in self.tables.items() if f"{VIEW}{view.name}" == name]
+        for table in tables:
+            if stored.offset >= self.offsets.get(stream, 0):
+                self._add(table, known_us, stored, event)
+        return bool(tables)
+
+    def _add(self, table: Table, known_us: int, stored: Stored, event: Any) -> None:
+        try:
+            table.add(
+                event, known_us if table.view.at is None else table.view.at(event), stored.record.subject
+            )
+        except Exception as error:  # noqa: BLE001 (a view's functions may raise anything; it is recorded)
+            self._refuse(table, known_us, stored, error)
+
+    def refuse_aside(self, stored: Stored, error: Exception) -> None:
+        """Put an event that views with an allowance cannot read among the dead letters."""
+        for table in self._aside_by_type[stored.record.type]:
+            self._refuse(table, stored.known_us, stored, error)
+
+    def _refuse(self, table: Table, known_us: int, stored: Stored, error: Exception) -> None:
+        """Put an event that a view cannot take among the dead letters, with the next commit."""
+        record, name = stored.record, f"{VIEW}{table.view.name}"
+        letter = DeadLetter(
+            id=f"{record.id}/{name}",
+            service=self._service,
+            handler=name,
+            cause=f"{type(error).__name__}: {error}",
+            history=[],
+            attempts=1,
+            failed_us=known_us,
+            record=record,
+        )
+        self._letters.append(write_of(letter))
+        self._gave_up(letter, error)
 
     def reader(self, view: View, as_of_us: int, exclude: str | None) -> Reader:
         """Return a view as of a moment, without one subject."""
@@ -53,13 +107,18 @@ class Tables:
 
     def writes(self, low_us: int) -> list[Write]:
         """Return what changed since the last call, trimmed to what reads at or after a moment need."""
-        writes: list[Write] = []
+        writes, self._letters = self._letters, []
         for view, table in self.tables.items():
             table.trim(low_us, table.changed)
             namespace = self._namespace(view)
             writes.extend(Write(namespace, key, table.series[key].pack()) for key in sorted(table.changed))
             table.changed.clear()
         return writes
+
+    def positions(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Return up to where views were fed, as a cursor stores it: in order of time, and aside."""
+        fed = {stream.name: offset for stream, offset in self.offsets.items()}
+        return fed, {name_of(partition): offset for partition, offset in self.aside.items()}
 
     def _namespace(self, view: View) -> str:
         return f"{self._service}/view/{view.name}"

@@ -18,13 +18,19 @@ class Values:
         self._state = state
         self._count_max = count_max
         self._known: dict[Place, bytes | None] = {}
+        self._expiries: dict[Place, int | None] = {}
         self._uncommitted: dict[Place, int] = {}
+        self._forgotten = 0
 
     async def load(self, namespace: str, keys: Iterable[str]) -> None:
         """Make keys readable."""
-        missing = [key for key in dict.fromkeys(keys) if (namespace, key) not in self._known]
-        if missing:
+        wanted = list(dict.fromkeys(keys))
+        while missing := [key for key in wanted if (namespace, key) not in self._known]:
+            before = self._forgotten
             found = await self._state.get(namespace, missing)
+            if before != self._forgotten:
+                # Something newer may have been committed and forgotten meanwhile: read it again.
+                continue
             for key, value in zip(missing, found, strict=True):
                 self._known.setdefault((namespace, key), value)
 
@@ -35,6 +41,16 @@ class Values:
             await self.load(namespace, keys)
         return {key: self._known[namespace, key] for key in keys}
 
+    async def expires_at(self, namespace: str, key: str, when_us: int) -> bool:
+        """Say whether a value, as it is now, expires at a moment: nobody renewed or deleted it."""
+        place = (namespace, key)
+        if place in self._expiries:
+            return self._expiries[place] == when_us
+        page = await self._state.scan(namespace, prefix=key, count_max=1)
+        if place in self._expiries:
+            return self._expiries[place] == when_us
+        return bool(page) and page[0].key == key and page[0].expires_us == when_us
+
     def is_pending(self, namespace: str, key: str) -> bool:
         """Say whether a write of this key is not yet committed."""
         return (namespace, key) in self._uncommitted
@@ -44,6 +60,7 @@ class Values:
         for write in writes:
             place = (write.namespace, write.key)
             self._known[place] = write.value
+            self._expiries[place] = None if write.value is None else write.expires_us
             self._uncommitted[place] = self._uncommitted.get(place, 0) + 1
 
     def committed(self, writes: Sequence[Write]) -> None:
@@ -57,3 +74,5 @@ class Values:
                 del self._uncommitted[place]
         if len(self._known) > self._count_max:
             self._known = {p: v for p, v in self._known.items() if p in self._uncommitted}
+            self._expiries = {p: v for p, v in self._expiries.items() if p in self._uncommitted}
+            self._forgotten += 1

@@ -5,7 +5,10 @@ from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from math import isfinite
 from typing import Any, Protocol
+
+import msgspec
 
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
@@ -143,11 +146,14 @@ class Table:
         key = self.view.by(event)
         if key is None:
             return
+        # Whatever may raise comes first: an event is taken in wholly, or not at all.
+        sums = [_finite(value(event)) for value in self._sum_values]  # type: ignore[misc]
+        lasts = [value(event) for value in self._last_values]  # type: ignore[misc]
+        if lasts:
+            msgspec.msgpack.encode(lasts)
         series = self.series.get(key)
         if series is None:
             series = self.series[key] = Series(len(self._sum_values), len(self._last_values))
-        sums = [value(event) for value in self._sum_values]  # type: ignore[misc]
-        lasts = [value(event) for value in self._last_values]  # type: ignore[misc]
         series.add(time_us, subject, sums, lasts)
         self.changed.add(key)
         own = self._own.get(subject)
@@ -190,17 +196,12 @@ class Table:
             series = self.series[key]
             # A tenth of slack: trimming moves all that stays, so it must free something worth it.
             if series.times[0] < before_us - self.window_us - self.window_us // 8:
-                for subject in series.trim(before_us - self.window_us):
-                    self._disown(subject, key)
+                for subject, time_us in series.trim(before_us - self.window_us):
+                    self._disown(subject, (key, time_us))
 
-    def _disown(self, subject: str, key: str) -> None:
-        own = self._own.get(subject)
-        if own is None:
-            return
-        for index, (where, _) in enumerate(own):
-            if where == key:
-                del own[index]
-                break
+    def _disown(self, subject: str, entry: tuple[str, int]) -> None:
+        own = self._own[subject]
+        own.remove(entry)
         if not own:
             del self._own[subject]
 
@@ -209,6 +210,16 @@ class Table:
         series = self.series[key] = Series.unpack(data)
         for subject, time_us in zip(series.subjects, series.times, strict=True):
             self._own.setdefault(subject, []).append((key, time_us))
+
+
+def _finite(value: float | None) -> float | None:
+    """Refuse what would spoil every later sum of its key."""
+    if value is None:
+        return None
+    number = float(value)
+    if not isfinite(number):
+        raise ValueError(f"{number} cannot be summed")
+    return number
 
 
 _Plan = list[tuple[str, int, int, Any]]

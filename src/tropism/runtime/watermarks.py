@@ -1,4 +1,4 @@
-"""How far event time has come: per service, and per topic."""
+"""How far event time has come: per service, and for the facts from outside."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -6,29 +6,43 @@ from collections.abc import Iterable, Mapping
 FOREVER_US = 2**62
 """Later than any instant."""
 
+Kind = tuple[str, str]
+"""A topic and the name of an event type in it."""
+
 
 class Watermarks:
-    """The progress of all services of one run.
+    """The progress of all services of one run, and who produces what.
 
-    A topic is complete up to the least of its producers' watermarks; one that no service produces is
-    complete up to ``sources_us``. In live time every topic counts as complete: nobody waits.
+    ``producers`` names the services that may add events of a type to a topic. What no service adds
+    comes from outside, and is complete up to ``sources_us``. In live time everything counts as
+    complete: nobody waits.
     """
 
-    def __init__(self, producers: Mapping[str, Iterable[str]], *, live: bool) -> None:
+    def __init__(self, producers: Mapping[Kind, Iterable[str]], *, live: bool) -> None:
         self.live = live
         self.sources_us = FOREVER_US if live else -FOREVER_US
         self.services: dict[str, int] = {}
-        self._producers = {topic: tuple(services) for topic, services in producers.items()}
+        self._producers = {kind: tuple(services) for kind, services in producers.items()}
+        self._by_topic: dict[str, tuple[str, ...]] = {}
+        for (topic, _), services in self._producers.items():
+            self._by_topic[topic] = tuple(sorted({*self._by_topic.get(topic, ()), *services}))
         self._changed = asyncio.Event()
 
-    def topic(self, name: str) -> int:
-        """Return the instant up to which a topic is complete."""
-        if self.live:
-            return FOREVER_US
-        producers = self._producers.get(name)
-        if not producers:
-            return self.sources_us
-        return min(self.services.get(service, -FOREVER_US) for service in producers)
+    def producers(self, topic: str) -> tuple[str, ...]:
+        """Return the services that may add events to a topic, in order of name."""
+        return self._by_topic.get(topic, ())
+
+    def producers_of(self, kind: Kind) -> tuple[str, ...]:
+        """Return the services that may add events of one type to a topic."""
+        return self._producers.get(kind, ())
+
+    def of(self, service: str) -> int:
+        """Return the instant up to which a service has handled everything."""
+        return FOREVER_US if self.live else self.services.get(service, -FOREVER_US)
+
+    def of_kind(self, kind: Kind) -> int:
+        """Return the instant up to which the events of a type in a topic are all there."""
+        return min((self.of(service) for service in self.producers_of(kind)), default=self.sources_us)
 
     def advance(self, service: str, to_us: int) -> None:
         """Say how far a service has come; it never goes back."""

@@ -4,24 +4,23 @@ from typing import Any
 
 from tropism.core.envelope import Envelope, Record
 from tropism.core.event import Event
-from tropism.ports.log import Partition
 from tropism.ports.state import Write
 from tropism.runtime.handler import Handler
+from tropism.runtime.streams import Stream
 
 
 class Item:
     """An input: an event from the log, a tick, or a state that expired; finished when all its calls are.
 
     ``place`` is where it lies in the log, if it came from there. ``as_of_us`` is the moment of which
-    views are read for it. ``mate`` is a later item of its key that a batch handled together with it:
-    the two commit together, for the state they left is one.
+    views are read for it. ``bond`` holds the items with which it must commit.
     """
 
     __slots__ = (
         "as_of_us",
+        "bond",
         "enlisted",
         "envelope",
-        "mate",
         "open_calls",
         "order_us",
         "outputs",
@@ -33,7 +32,7 @@ class Item:
     )
 
     def __init__(
-        self, envelope: Envelope[Any], order_us: int, as_of_us: int, place: tuple[Partition, int] | None
+        self, envelope: Envelope[Any], order_us: int, as_of_us: int, place: tuple[Stream, int] | None
     ) -> None:
         self.envelope = envelope
         self.order_us = order_us
@@ -42,30 +41,61 @@ class Item:
         self.record: Record | None = None
         self.sequence = 0
         self.open_calls = 0
-        self.mate: Item | None = None
+        self.bond: Bond | None = None
         self.outputs: list[Record] = []
         self.writes: list[Write] = []
         self.enlisted: list[tuple[str, Event]] = []
         self.tick: tuple[str, int] | None = None
 
 
+class Bond:
+    """Items that commit together."""
+
+    __slots__ = ("items", "last")
+
+    def __init__(self, items: list[Item]) -> None:
+        self.items = items
+        self.last = max(item.sequence for item in items)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no call of any of them is open."""
+        return not any(item.open_calls for item in self.items)
+
+
+def tie(items: list[Item]) -> None:
+    """Let items commit together, with all those that any of them is tied to already."""
+    together: dict[int, Item] = {}
+    for item in items:
+        for mate in (item,) if item.bond is None else item.bond.items:
+            together[mate.sequence] = mate
+    bond = Bond(list(together.values()))
+    for item in bond.items:
+        item.bond = bond
+
+
 class Delivery:
-    """An item for one handler, in the lane of its key."""
+    """An item for one handler, in the lane of its key; ``errors`` says how each failed call ended."""
 
-    __slots__ = ("attempts", "charged", "errors", "handler", "item", "lane")
+    __slots__ = ("charged", "errors", "handler", "item", "lane", "once")
 
-    def __init__(self, item: Item, handler: Handler, lane: str, attempts: int) -> None:
+    def __init__(self, item: Item, handler: Handler, lane: str, errors: list[str]) -> None:
         self.item = item
         self.handler = handler
         self.lane = lane
-        self.attempts = attempts
+        self.errors = errors
         self.charged = False
-        self.errors: list[str] = []
+        self.once = False
+
+    @property
+    def attempts(self) -> int:
+        """How many calls have failed, or were counted before they were made."""
+        return len(self.errors)
 
     @property
     def name(self) -> str | None:
         """What counts its attempts durably: where it lies, and the handler."""
         if self.item.place is None:
             return None
-        (topic, partition), offset = self.item.place
-        return f"{topic}/{partition}/{offset}/{self.handler.name}"
+        stream, offset = self.item.place
+        return f"{stream.name}/{offset}/{self.handler.name}"

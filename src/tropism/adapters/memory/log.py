@@ -39,6 +39,11 @@ class MemoryLog:
         """What this log can do."""
         return self._capabilities
 
+    @property
+    def topics(self) -> list[str]:
+        """The topics that exist, in order of name."""
+        return sorted(self._topics)
+
     async def create_topics(self, topics: Mapping[str, int]) -> None:
         """Create topics with so many partitions; existing ones stay as they are."""
         check_topics(dict(topics), {name: len(partitions) for name, partitions in self._topics.items()})

@@ -1,0 +1,87 @@
+"""What becomes of calls that fail: counted durably, and in the end given up."""
+
+from collections.abc import Callable, Iterable
+
+from tropism.core.codec import Codec, record_of
+from tropism.core.errors import UnavailableError
+from tropism.ports.clock import Clock
+from tropism.runtime.cursor import Cursor
+from tropism.runtime.dead import DeadLetter, write_of
+from tropism.runtime.work import Delivery
+
+DIED = "The process died while handling this event alone."
+
+GaveUp = Callable[[DeadLetter, Exception], None]
+"""Told of every dead letter, with the error that was the last straw."""
+
+
+class Attempts:
+    """Counts the failed calls of one worker, and writes dead letters."""
+
+    def __init__(
+        self,
+        service: str,
+        cursor: Cursor,
+        codec: Codec,
+        clock: Clock,
+        *,
+        touch: Callable[[], None],
+        gave_up: GaveUp,
+    ) -> None:
+        self._service = service
+        self._cursor = cursor
+        self._codec = codec
+        self._clock = clock
+        self._touch = touch
+        self._gave_up = gave_up
+
+    def charge(self, deliveries: Iterable[Delivery]) -> None:
+        """Count an attempt before it is made: if it kills the process, it has been counted."""
+        for delivery in deliveries:
+            if delivery.name is not None and not self.is_spent(delivery):
+                delivery.errors.append(DIED)
+                delivery.charged = True
+                self._cursor.failures[delivery.name] = delivery.errors
+        self._touch()
+
+    def failed(self, delivery: Delivery) -> None:
+        """Count an attempt that failed and will be repeated."""
+        if delivery.name is not None:
+            self._cursor.failures[delivery.name] = delivery.errors
+            self._touch()
+
+    def is_spent(self, delivery: Delivery) -> bool:
+        """Say whether the attempts were used up before a restart."""
+        return not delivery.charged and delivery.attempts >= delivery.handler.retry.attempts
+
+    def bury(self, delivery: Delivery, error: Exception) -> None:
+        """Put an event among the dead letters, with the commit that takes the cursor past it."""
+        letter = self._letter(delivery, error)
+        delivery.item.writes.append(write_of(letter))
+        self._gave_up(letter, error)
+
+    def _letter(self, delivery: Delivery, error: Exception) -> DeadLetter:
+        item = delivery.item
+        envelope = item.envelope
+        record = item.record or record_of(
+            envelope.data, self._codec.encode(envelope.data), id=envelope.id, time_us=envelope.time_us
+        )
+        return DeadLetter(
+            id=f"{envelope.id}/{delivery.handler.name}",
+            service=self._service,
+            handler=delivery.handler.name,
+            cause=f"{type(error).__name__}: {error}",
+            history=list(delivery.errors),
+            attempts=delivery.attempts,
+            failed_us=self._clock.now_us(),
+            record=record,
+        )
+
+
+def spent(delivery: Delivery) -> UnavailableError:
+    """Return why an event is given up whose attempts were used up before a restart."""
+    return UnavailableError(
+        f"Cannot finish handler {delivery.handler.name!r}: {delivery.attempts} attempts were used up, "
+        f"the last of them when the process died while handling this event alone. "
+        f"Mend the handler, then redrive the event."
+    )

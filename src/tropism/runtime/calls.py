@@ -1,0 +1,96 @@
+"""Starting calls: most of them together, some of them alone."""
+
+from collections.abc import Callable, Sequence
+
+from tropism.ports.clock import Clock
+from tropism.runtime.admission import Admitted
+from tropism.runtime.attempts import Attempts, spent
+from tropism.runtime.call import Caller
+from tropism.runtime.commit import Committer
+from tropism.runtime.lanes import Lanes
+from tropism.runtime.work import Delivery, Item
+
+
+class Calls:
+    """Hands what was let in to the lanes, and what came of it to the committer.
+
+    Ticks in event time, what is handled at most once, and ``suspects`` go alone, with nothing else in
+    flight. Suspects are the events that follow a crash: one of them may have been its cause, and only who
+    is alone is charged.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        committer: Committer,
+        attempts: Attempts,
+        clock: Clock,
+        *,
+        live: bool,
+        suspects: int,
+        handled: Callable[[Delivery], None],
+    ) -> None:
+        self._handled = handled
+        self.suspects = suspects
+        self.lanes = Lanes(
+            caller.call, clock, finished=self._finished, failed=self._failed, given_up=self._given_up
+        )
+        self._committer = committer
+        self._attempts = attempts
+        self._live = live
+
+    async def start(self, admitted: Sequence[Admitted], until_us: int, *, touched: bool) -> None:
+        """Start the calls of items, in order; they are all there is up to a moment."""
+        start = 0
+        for index, (item, deliveries) in enumerate(admitted):
+            alone = item.tick is not None and not self._live
+            once = any(d.handler.guarantee == "at_most_once" for d in deliveries)
+            if not (alone or once or (self.suspects and deliveries)):
+                continue
+            self._add(admitted[start:index], item.order_us - 1, touched=touched)
+            await self._committer.wait_settled()
+            await self._start_alone(item, deliveries, once=once)
+            start = index + 1
+        self._add(admitted[start:], until_us, touched=touched)
+
+    def _add(self, admitted: Sequence[Admitted], until_us: int, *, touched: bool) -> None:
+        self._committer.admit([item for item, _ in admitted], until_us, touched=touched)
+        deliveries = [delivery for _, some in admitted for delivery in some]
+        lost = [delivery for delivery in deliveries if self._attempts.is_spent(delivery)]
+        for delivery in lost:
+            self._given_up(delivery, spent(delivery))
+        self.lanes.add([d for d in deliveries if d not in lost] if lost else deliveries)
+
+    async def _start_alone(self, item: Item, deliveries: tuple[Delivery, ...], *, once: bool) -> None:
+        """Handle one item with nothing else in flight, and commit it."""
+        if once:
+            # At most once: past it first, then the call; whatever becomes of it, it is not repeated.
+            passed = Item(item.envelope, item.order_us, item.as_of_us, item.place)
+            passed.sequence = item.sequence
+            self._committer.admit([passed], item.order_us - 1, touched=True)
+            await self._committer.wait_settled()
+            item.place = None
+            for delivery in deliveries:
+                delivery.once = True
+        elif self.suspects:
+            self.suspects -= 1
+            self._attempts.charge(deliveries)
+            await self._committer.wait_settled()
+        self._add([(item, deliveries)], item.order_us - 1, touched=True)
+        await self._committer.wait_settled()
+
+    def _finished(self, delivery: Delivery) -> None:
+        self._handled(delivery)
+        self._close(delivery)
+
+    def _failed(self, delivery: Delivery, _: Exception) -> None:
+        self._attempts.failed(delivery)
+
+    def _given_up(self, delivery: Delivery, error: Exception) -> None:
+        self._attempts.bury(delivery, error)
+        self._close(delivery)
+
+    def _close(self, delivery: Delivery) -> None:
+        delivery.item.open_calls -= 1
+        if not delivery.item.open_calls:
+            self._committer.poke()

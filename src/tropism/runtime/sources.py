@@ -1,0 +1,111 @@
+"""Where a service's events come from."""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+
+from tropism.ports.log import Partition
+from tropism.runtime.admission import source_topic
+from tropism.runtime.dead import redrive_topic
+from tropism.runtime.handler import Handler
+from tropism.runtime.inject import Resource
+from tropism.runtime.service import Service
+from tropism.runtime.streams import ALL, OUTSIDE, Stream
+from tropism.runtime.view import View
+from tropism.runtime.watermarks import FOREVER_US, Kind, Watermarks
+
+
+def kinds_of(service: Service) -> set[Kind]:
+    """Return the kinds of events that a service takes in order of time: for handlers, and for views."""
+    kinds = {
+        (source_topic(handler, kind.event_topic), kind.event_type)
+        for handler in service.handlers
+        if handler.every is None and handler.expires is None
+        for kind in handler.events
+    }
+    for view in service.views:
+        if not view.allowance_us:
+            kinds.update((kind.event_topic, kind.event_type) for kind in view.on)
+    return kinds
+
+
+def kinds_aside(service: Service) -> dict[Kind, int]:
+    """Return the kinds of events that its views with an allowance take, and the least allowance of each."""
+    found: dict[Kind, int] = {}
+    for view in service.views:
+        if view.allowance_us:
+            for kind in view.on:
+                place = (kind.event_topic, kind.event_type)
+                found[place] = min(view.allowance_us, found.get(place, view.allowance_us))
+    return found
+
+
+def topics_of(service: Service) -> list[str]:
+    """Return the topics that a service takes events from in order of time."""
+    return sorted({redrive_topic(service.name)} | {topic for topic, _ in kinds_of(service)})
+
+
+def side_topics_of(service: Service) -> list[str]:
+    """Return the topics of views with an allowance, which need no order among the others."""
+    return sorted({topic for topic, _ in kinds_aside(service)})
+
+
+class Sources:
+    """What a service reads, and how far that is complete."""
+
+    def __init__(self, service: Service, watermarks: Watermarks) -> None:
+        self._topics = topics_of(service)
+        self._kinds = kinds_of(service)
+        self._aside = kinds_aside(service)
+        self._longest_us = max(self._aside.values(), default=0)
+        self._watermarks = watermarks
+
+    def streams(self, partitions: Iterable[Partition]) -> list[Stream]:
+        """Return the streams of its topics' partitions: one a producer that it listens to, and outside."""
+        return [
+            Stream(topic, number, producer)
+            for topic, number in partitions
+            for producer in self._producers(topic)
+        ]
+
+    def services(self) -> Mapping[str, frozenset[str]]:
+        """Return, per topic, all services that add to it."""
+        return {topic: frozenset(self._watermarks.producers(topic)) for topic in self._topics}
+
+    def _producers(self, topic: str) -> list[str]:
+        everybody = self._watermarks.producers(topic)
+        if self._watermarks.live or not everybody or topic in everybody:
+            # The last is the copy of events under another key, which nobody else adds to.
+            return [ALL]
+        wanted = {p for kind in self._kinds if kind[0] == topic for p in self._watermarks.producers_of(kind)}
+        return [OUTSIDE, *sorted(wanted)]
+
+    def bounds_us(self) -> tuple[int, int, int]:
+        """Return up to when all that it takes in order is there, the same for what it takes aside, and more.
+
+        What it takes aside counts with its allowance; the last is the longest of those.
+        """
+        of_kind = self._watermarks.of_kind
+        main_us = min((of_kind(kind) for kind in self._kinds), default=FOREVER_US)
+        lead_us = min((of_kind(kind) + us for kind, us in self._aside.items()), default=FOREVER_US)
+        return min(main_us, self._watermarks.sources_us), lead_us, self._longest_us
+
+
+def resources_of(handlers: Iterable[Handler]) -> list[Resource]:
+    """Return what handlers are given beside views and state, each once."""
+    found = {
+        injection.source.name: injection.source
+        for handler in handlers
+        for injection in handler.injections
+        if not isinstance(injection.source, View | str)
+    }
+    return list(found.values())
+
+
+def ttls_of(service: Service) -> dict[str, timedelta]:
+    """Return how long each state of a service lives at least, where it does not live for ever."""
+    found: dict[str, timedelta] = {}
+    for handler in service.handlers:
+        for injection in handler.injections:
+            if isinstance(injection.source, str) and injection.ttl is not None:
+                found[injection.source] = min(injection.ttl, found.get(injection.source, injection.ttl))
+    return found

@@ -1,0 +1,53 @@
+"""Streams of events: what one producer adds to one partition, in order of time."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tropism.core.envelope import Stored
+from tropism.ports.log import Partition
+
+ALL = "*"
+"""In place of a producer: everybody."""
+
+OUTSIDE = ""
+"""In place of a producer: whoever is no service of this app."""
+
+
+class Stream(NamedTuple):
+    """The events in one partition that one producer added.
+
+    A partition in which several add events is not in order of their times, for one of them may be ahead
+    of another, or all that is known from outside may be there before the first service begins. Each
+    producer alone is in order. Live, order is that of arrival, and one stream a partition has it.
+    """
+
+    topic: str
+    number: int
+    producer: str = ALL
+
+    @property
+    def partition(self) -> Partition:
+        """Where it lies."""
+        return self.topic, self.number
+
+    @property
+    def name(self) -> str:
+        """Return it as cursors write it; outside or not, facts from outside keep their place."""
+        where = f"{self.topic}/{self.number}"
+        return where if self.producer in {ALL, OUTSIDE} else f"{where}@{self.producer}"
+
+
+def taken_from(stream: Stream, page: Iterable[Stored], services: frozenset[str]) -> Iterable[Stored]:
+    """Return what of a page belongs to a stream, where such services add to its topic."""
+    if stream.producer == ALL:
+        return page
+    if stream.producer == OUTSIDE:
+        return [stored for stored in page if stored.record.source not in services]
+    return [stored for stored in page if stored.record.source == stream.producer]
+
+
+def time_of(stream: Stream, stored: Stored) -> int:
+    """Return when an event counts as known: of a service's, its own time, however late it was added."""
+    if stream.producer in {ALL, OUTSIDE}:
+        return stored.known_us
+    return stored.record.time_us
