@@ -7,6 +7,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+import msgspec
+
 from tropism.core.errors import InvalidInputError, NotSupportedError
 from tropism.core.event import Event
 from tropism.models.events import (
@@ -132,9 +134,23 @@ def trained_view(model: Model) -> View:
     )
 
 
+def versions_view(model: Model) -> View:
+    """Return the view of every trained version of a model, under ``name@version``."""
+    return View(
+        f"{model.name}-references",
+        VersionTrained,
+        by=lambda e: f"{e.model}@{e.version}" if e.model == model.name else None,
+        at=lambda e: e.effective_from_us,
+        allowance=model.policy.allowance,
+        own=True,
+        reference=last(lambda e: msgspec.to_builtins(e.reference)),
+        made=last(lambda e: [e.artifact, e.evidence.known_until_us]),
+    )
+
+
 def _training(event: VersionTrained | TrainingFailed) -> list[Any]:
     if isinstance(event, TrainingFailed):
-        return [event.version, None, None]
+        return [event.version, None, {}]
     return [event.version, event.artifact, event.backtest]
 
 
@@ -179,4 +195,4 @@ def _missing(name: str, error: ImportError) -> NotSupportedError:
     )
 
 
-__all__ = ["Features", "Model", "Outcome", "Reader", "trained_view"]
+__all__ = ["Features", "Model", "Outcome", "Reader", "trained_view", "versions_view"]

@@ -35,7 +35,9 @@ def policy_for(rows: int, span: timedelta) -> Policy:
         cooldown=max(span / 100, row * 200),
         trainings_max=8,
         budget=span / 4,
-        gate=Gate(block=max(row * 40, timedelta(microseconds=1)), outcomes_min=min(500, max(100, rows // 40))),
+        gate=Gate(
+            block=max(row * 40, timedelta(microseconds=1)), outcomes_min=min(500, max(100, rows // 40))
+        ),
         rollout=RolloutPlan(
             canary=step,
             challenger_max=max(span / 100, row * 400),

@@ -70,7 +70,9 @@ class Table:
 
     def rows(self) -> TrainingRows:
         """Return the rows as models see them; the outcome of one whose label is not known in time is nan."""
-        usable = [known is not None and known > at for at, known in zip(self.times_us, self.known_us, strict=True)]
+        usable = [
+            known is not None and known > at for at, known in zip(self.times_us, self.known_us, strict=True)
+        ]
         outcomes = [label if use else None for label, use in zip(self.labels, usable, strict=True)]
         return TrainingRows(
             self.names,
@@ -97,7 +99,9 @@ def read_table(path: Path, roles: Roles) -> Table:
     known, knowing = _known(sheet, raws, roles, times, labels, order)
     keys, keying = _keys(raws, roles, order)
     special = {*roles.columns.values(), *roles.drop}
-    columns, leaving = read_columns([_ordered(raw, order) for raw in sheet.columns if raw.name not in special])
+    columns, leaving = read_columns(
+        [_ordered(raw, order) for raw in sheet.columns if raw.name not in special]
+    )
     _check_features(path, columns)
     ordered = [labels[row] for row in order]
     return Table(
@@ -246,5 +250,3 @@ def _array(column: Column) -> Any:
     array = np.empty(len(column.values), dtype=object)
     array[:] = column.values
     return array
-
-
