@@ -74,13 +74,13 @@ def _import(name: str, module_name: str) -> ModuleType:
 
 def _import_failed(name: str, error: BaseException) -> InvalidInputError:
     told = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
-    where = "" if isinstance(error, SyntaxError) else _place(error)
+    where = "" if isinstance(error, SyntaxError) else place_of(error)
     return InvalidInputError(
         f"Cannot load app {name!r}: importing it raised {told}{where}. Mend it, then try again."
     )
 
 
-def _place(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """Return where in the user's own code an exception came from."""
     here = str(Path.cwd())
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(here)]
