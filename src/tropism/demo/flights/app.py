@@ -218,7 +218,7 @@ POLICY = Policy(
     cooldown=days(9),
     trainings_max=24,
     budget=days(365),
-    # Weather stands still for days, and its station leaves out the pressure in storms: that is no broken data.
+    # Weather may stand still for days, and in storms the pressure is missing: that is no broken data.
     quality=QualityLimits(
         missing_share_rise=0.5,
         may_be_constant=frozenset({"visibility", "precipitation", "temperature", "pressure", "wind_speed"}),
