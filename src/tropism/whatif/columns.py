@@ -38,7 +38,10 @@ class Dropped:
         """Return what to say of them."""
         told = (
             (self.identifiers, "tell rows apart, and say nothing of new ones"),
-            (self.times, "are times, which no model can carry on from: make durations of them if they matter"),
+            (
+                self.times,
+                "are times, which no model can carry on from: make durations of them if they matter",
+            ),
             (self.constants, "have the same value in every row"),
             (self.others, "are nested or binary"),
         )

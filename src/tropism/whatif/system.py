@@ -69,7 +69,9 @@ def system_of(table: Table, train: Train, policy: Policy, seed: int) -> tuple[Ap
 
 def within(table: Table) -> timedelta:
     """Return how long after its row the last label comes."""
-    delays = (known - at for at, known in zip(table.times_us, table.known_us, strict=True) if known is not None)
+    delays = (
+        known - at for at, known in zip(table.times_us, table.known_us, strict=True) if known is not None
+    )
     # A two-hundredth of the span at least: the runtime advances in steps no longer than this.
     return timedelta(microseconds=max(table.span_us // 200, max(delays, default=0) + 1))
 

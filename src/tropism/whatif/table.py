@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,9 @@ class Table:
 
     def rows(self) -> TrainingRows:
         """Return the rows as models see them; the outcome of one whose label is not known in time is nan."""
-        usable = [known is not None and known > at for at, known in zip(self.times_us, self.known_us, strict=True)]
+        usable = [
+            known is not None and known > at for at, known in zip(self.times_us, self.known_us, strict=True)
+        ]
         outcomes = [label if use else None for label, use in zip(self.labels, usable, strict=True)]
         return TrainingRows(
             self.names,
@@ -97,7 +100,9 @@ def read_table(path: Path, roles: Roles) -> Table:
     known, knowing = _known(sheet, raws, roles, times, labels, order)
     keys, keying = _keys(raws, roles, order)
     special = {*roles.columns.values(), *roles.drop}
-    columns, leaving = read_columns([_ordered(raw, order) for raw in sheet.columns if raw.name not in special])
+    columns, leaving = read_columns(
+        [_ordered(raw, order) for raw in sheet.columns if raw.name not in special]
+    )
     _check_features(path, columns)
     ordered = [labels[row] for row in order]
     return Table(
@@ -137,7 +142,7 @@ def _in_order(times: Sequence[int | None], roles: Roles) -> tuple[list[int], lis
         lost = counted(len(times) - len(order), "row has", "rows have")
         notes.append(Note(f"{lost} no time in {roles.time!r}, and cannot be replayed."))
     before = [times[row] or 0 for row in order]
-    if any(after < at for at, after in zip(before, before[1:], strict=False)):
+    if any(after < at for at, after in pairwise(before)):
         order.sort(key=lambda row: times[row] or 0)
         notes.append(Note(f"The rows were not in order of {roles.time!r}: they were sorted."))
     return order, notes
@@ -246,5 +251,3 @@ def _array(column: Column) -> Any:
     array = np.empty(len(column.values), dtype=object)
     array[:] = column.values
     return array
-
-

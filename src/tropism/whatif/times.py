@@ -96,5 +96,3 @@ def _no_time(sheet: Sheet, name: str, option: str, row: int) -> InvalidInputErro
         f"Cannot use {option} {name!r}: line {sheet.first_line + row} of it holds no time. Write times as "
         f"ISO 8601 text, as dates, or as seconds or milliseconds since 1970."
     )
-
-
