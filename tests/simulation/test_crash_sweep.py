@@ -67,9 +67,7 @@ def services() -> list[Service]:
         waiting.set(event)
 
     @join.on(Landed, by=lambda e: e.id)
-    async def landed(
-        event: Landed, waiting: State[Decided] = use("waiting", ttl=hours(2))
-    ) -> Joined | None:
+    async def landed(event: Landed, waiting: State[Decided] = use("waiting", ttl=hours(2))) -> Joined | None:
         if waiting.get() is None:
             return None
         waiting.delete()
@@ -146,7 +144,9 @@ def test_a_crash_at_every_call_changes_nothing_in_event_time() -> None:
         await calm.stop()
         for point in range(points):
             crashed = await run(crash_at=point)
-            assert await facts(crashed) == wanted, f"crash at point {point}, {crashed.faults.names[point // 2]}"
+            assert await facts(crashed) == wanted, (
+                f"crash at point {point}, {crashed.faults.names[point // 2]}"
+            )
             await crashed.stop()
         return points
 
