@@ -18,7 +18,7 @@ from tropism.core.time import iso
 from tropism.ports.opening import open_url
 from tropism.ports.platform import Platform
 from tropism.ports.state import Position
-from tropism.runtime.cursor import Cursor, name_of
+from tropism.runtime.cursor import Cursor, Place, name_of
 from tropism.runtime.dead import dead_letters
 from tropism.runtime.runtime import check, with_repartitions
 from tropism.runtime.sources import topics_of
@@ -180,5 +180,7 @@ async def _behind(platform: Platform, topics: Sequence[str], position: Position 
     stored = None if position is None else position.cursor
     cursor = Cursor() if stored is None else msgspec.msgpack.decode(stored, type=Cursor)
     ends = await platform.log.ends(topics)
-    waiting = sum(end - cursor.offsets.get(name_of(partition), 0) for partition, end in ends.items())
-    return waiting + sum(len(left) for left in cursor.open.values())
+    waiting = sum(
+        end - cursor.places.get(name_of(partition), Place()).offset for partition, end in ends.items()
+    )
+    return waiting + sum(len(place.left) for place in cursor.places.values())

@@ -129,8 +129,8 @@ def analyse(
     view = next((i.source for i in injections if isinstance(i.source, View)), None)
     if view is not None and shape in MANY:
         raise InvalidInputError(
-            f"Cannot handle events with {name!r}: it takes several at a time, and {view!r} is read as of one. "
-            f"Take one event at a time, or give the view to a model."
+            f"Cannot handle events with {name!r}: it takes several at a time, and {view!r} is read "
+            f"as of one. Take one event at a time, or give the view to a model."
         )
     return events, shape, injections
 
@@ -140,8 +140,8 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return get_type_hints(function)
     except NameError as error:
         raise InvalidInputError(
-            f"Cannot handle events with {function.__qualname__!r}: its annotations name {error.name!r}, which "
-            f"is not known in its module. Define or import it there."
+            f"Cannot handle events with {function.__qualname__!r}: its annotations name {error.name!r}, "
+            f"which is not known in its module. Define or import it there."
         ) from error
 
 
@@ -204,8 +204,8 @@ def output_types(function: Callable[..., Any], emits: Sequence[type[Event]] = ()
     found = tuple(dict.fromkeys((*_walk(_hints(function).get("return")), *emits)))
     if found == (Event,):
         raise InvalidInputError(
-            f"Cannot handle events with {function.__qualname__!r}: its return type says Event, which may be any. "
-            f"Name the events there, or in emits=[...]."
+            f"Cannot handle events with {function.__qualname__!r}: its return type says Event, which may "
+            f"be any. Name the events there, or in emits=[...]."
         )
     return tuple(kind for kind in found if kind is not Event)
 

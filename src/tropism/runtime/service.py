@@ -189,6 +189,6 @@ def _check_keys(name: str, events: Sequence[type[Event]], injections: Sequence[I
     keyless = [event.__name__ for event in events if event.event_key is None]
     if states and keyless:
         raise InvalidInputError(
-            f"Cannot handle events with {name!r}: {keyless[0]!r} has no key to keep state {states[0]!r} under. "
+            f"Cannot handle events with {name!r}: {keyless[0]!r} has no key to keep {states[0]!r} under. "
             f'Define it with key="...", or handle it with on(..., by=...).'
         )
