@@ -41,7 +41,13 @@ def test_every_command_has_help():
 
 @pytest.mark.parametrize(
     "arguments",
-    [("nix",), ("events",), ("events", "publish"), ("run", "--drain-seconds", "-1"), ("dev", "--memory-max", "big")],
+    [
+        ("nix",),
+        ("events",),
+        ("events", "publish"),
+        ("run", "--drain-seconds", "-1"),
+        ("dev", "--memory-max", "big"),
+    ],
 )
 def test_wrong_usage_leaves_with_2(folder, arguments):
     assert folder.run(*arguments, code=2).out == "" or arguments == ("events",)
@@ -86,5 +92,9 @@ def test_new_makes_an_app_once(folder):
     assert "no module 'app'" in listed.err
     assert "not empty" in folder.run("new", "my-shop", code=1).err
     assert "a name begins with a letter" in folder.run("new", "9lives", code=1).err
-    made = {str(p.relative_to(folder.path / "my-shop")) for p in (folder.path / "my-shop").rglob("*") if p.is_file()}
+    made = {
+        str(p.relative_to(folder.path / "my-shop"))
+        for p in (folder.path / "my-shop").rglob("*")
+        if p.is_file()
+    }
     assert made == {"app.py", "tests/test_app.py", "tropism.toml", "pytest.ini", ".gitignore"}

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-APP = '''
+APP = """
 from datetime import datetime
 from typing import Annotated
 import msgspec
@@ -23,7 +23,7 @@ class Ping(Event, type="ops.ping.v1"):
     text: str
 
 app = App("shop", services=[Service("idle")], events=[Paid, Ping])
-'''
+"""
 PAID = "orders.paid.v1"
 
 
@@ -39,7 +39,9 @@ def lines(text):
 
 
 def test_publish_checks_dedups_and_tells(shop):
-    told = shop.run("events", "publish", PAID, "--data", '{"order": "a", "amount": 3}', "--id", "one", "--json")
+    told = shop.run(
+        "events", "publish", PAID, "--data", '{"order": "a", "amount": 3}', "--id", "one", "--json"
+    )
     assert told.json["new"] is True
     assert told.json["topic"] == "orders"
     assert told.json["subject"] == "a"
@@ -47,7 +49,9 @@ def test_publish_checks_dedups_and_tells(shop):
     assert "already holds an event with id 'one'" in again.err
     assert again.out == ""
     shop.write("data.json", '{"order": "b", "amount": 4}')
-    shop.run("events", "publish", PAID, "--file", "data.json", "--id", "two", "--time", "2030-01-01T00:00:00Z")
+    shop.run(
+        "events", "publish", PAID, "--file", "data.json", "--id", "two", "--time", "2030-01-01T00:00:00Z"
+    )
     shop.run("events", "publish", PAID, "--file", "-", input='{"order": "c", "amount": 5}')
 
     shown = shop.run("events", "tail", "--json").json
@@ -56,7 +60,14 @@ def test_publish_checks_dedups_and_tells(shop):
     two = next(event for event in shown if event["id"] == "two")
     assert two["specversion"] == "1.0"
     assert two["time"] == "2030-01-01T00:00:00Z"
-    assert two["data"] == {"order": "b", "amount": 4, "note": None, "weight": None, "at": None, "express": False}
+    assert two["data"] == {
+        "order": "b",
+        "amount": 4,
+        "note": None,
+        "weight": None,
+        "at": None,
+        "express": False,
+    }
 
 
 def test_publish_refuses_what_does_not_fit(shop):
@@ -174,9 +185,14 @@ def test_import_csv_converts_reports_and_is_idempotent(shop):
 
 
 def test_unsorted_times_are_sorted_first_and_ids_of_a_column_count_once(shop):
-    rows = [{"id": n % 90, "order": "k", "amount": n, "t": f"2030-01-{1 + n * 7 % 28:02}T00:00:00Z"} for n in range(100)]
+    rows = [
+        {"id": n % 90, "order": "k", "amount": n, "t": f"2030-01-{1 + n * 7 % 28:02}T00:00:00Z"}
+        for n in range(100)
+    ]
     shop.write("paid.ndjson", "\n".join(json.dumps(row) for row in rows) + "\n\n[1]\n{\n")
-    done = shop.run("events", "import", "paid.ndjson", "--type", PAID, "--time", "t", "--id", "id", "--json", code=1)
+    done = shop.run(
+        "events", "import", "paid.ndjson", "--type", PAID, "--time", "t", "--id", "id", "--json", code=1
+    )
     assert (done.json["imported"], done.json["known_before"], done.json["rejected"]) == (90, 10, 2)
     assert "sorting them first" in done.err
     times = [event["time"] for event in shop.run("events", "tail", "--json", "--from", "start").json]
@@ -190,7 +206,12 @@ def test_import_parquet(shop):
     from pyarrow import parquet
 
     times = [datetime(2030, 1, 1, hour, tzinfo=UTC) for hour in range(3)]
-    table = {"t": times, "order": ["a", "b", "c"], "amount": [1, 2, None], "weight": [1.0, float("nan"), None]}
+    table = {
+        "t": times,
+        "order": ["a", "b", "c"],
+        "amount": [1, 2, None],
+        "weight": [1.0, float("nan"), None],
+    }
     parquet.write_table(pa.table(table), shop.path / "paid.parquet")
     done = shop.run("events", "import", "paid.parquet", "--type", PAID, "--time", "t", "--json", code=1)
     assert (done.json["imported"], done.json["rejected"]) == (2, 1)

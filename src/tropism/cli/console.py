@@ -20,27 +20,27 @@ def print_json(document: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -> None:
     """Write rows as a table to standard output, or say on standard error that there are none."""
-    from rich.console import Console
-    from rich.table import Table
-
-    found = [[_cell(value) for value in row] for row in rows]
+    found = [["-" if value is None else str(value) for value in row] for row in rows]
     if not found:
         say(none)
-        return
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in found:
-        table.add_row(*row)
-    # Into a pipe nothing is cut off: other programs read it.
-    console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
-    with console.capture() as shown:
-        console.print(table)
-    print("\n".join(line.rstrip() for line in shown.get().splitlines()))
+    elif sys.stdout.isatty():
+        _print_wrapped(columns, found)
+    else:
+        # Into a pipe nothing is wrapped or cut off: other programs read it.
+        widths = [max(map(len, cells)) for cells in zip(columns, *found, strict=True)]
+        for row in (columns, *found):
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _cell(value: object) -> str:
+def _print_wrapped(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
     from rich.markup import escape
+    from rich.table import Table
 
-    return "-" if value is None else escape(str(value))
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console(highlight=False).print(table)
 
 
 def confirm(question: str, *, yes: bool) -> bool:

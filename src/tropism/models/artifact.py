@@ -33,13 +33,22 @@ class Version:
         self._predictor = predictor
 
     def predict(self, rows: Rows) -> Sequence[float]:
-        """Return an output a row. Raises: InvalidInputError if the rows are laid out otherwise."""
+        """Return an output a row.
+
+        Raises: InvalidInputError if the rows are laid out otherwise, or the predictor gave too many or few.
+        """
         if rows.names != self.names:
             raise InvalidInputError(
                 f"Cannot decide on features {list(rows.names)}: the version was trained on "
-                f"{list(self.names)}. Train a version for the new features."
+                f"{list(self.names)}. Restore those features, or give the changed model a new name."
             )
-        return [float(output) for output in self._predictor.predict(rows)]
+        outputs = [float(output) for output in self._predictor.predict(rows)]
+        if len(outputs) != len(rows):
+            raise InvalidInputError(
+                f"Cannot decide: the version gave {len(outputs)} outputs to {len(rows)} rows. "
+                f"Mend its predict function, or roll it back."
+            )
+        return outputs
 
 
 def pack(predictor: Predictor, names: tuple[str, ...], reference: FeatureSketch) -> tuple[str, bytes]:
@@ -51,7 +60,8 @@ def pack(predictor: Predictor, names: tuple[str, ...], reference: FeatureSketch)
 async def load_version(blobs: Blobs, artifact: str) -> Version:
     """Return the version in a blob.
 
-    Raises: NotFoundError; CorruptError if the bytes are not those that the log names.
+    Raises: NotFoundError; CorruptError if the bytes are not those that the log names; InvalidInputError if
+    the predictor's own code is not here.
     """
     data = await blobs.get(artifact)
     if not artifact.endswith(sha256(data).hexdigest()):
@@ -61,7 +71,13 @@ async def load_version(blobs: Blobs, artifact: str) -> Version:
         )
     packed = msgspec.msgpack.decode(data, type=_Packed)
     # The digest above is in the log, written by the process that trained it: these are our own bytes.
-    predictor: Predictor = pickle.loads(packed.predictor)  # noqa: S301
+    try:
+        predictor: Predictor = pickle.loads(packed.predictor)  # noqa: S301
+    except Exception as error:
+        raise InvalidInputError(
+            f"Cannot load {artifact!r}: its predictor does not come back ({type(error).__name__}: {error}). "
+            f"Deploy the code that it was trained with, or roll the version back."
+        ) from error
     return Version(predictor, packed.names, packed.reference)
 
 

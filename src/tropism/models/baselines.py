@@ -20,11 +20,10 @@ from tropism.core.errors import InvalidInputError, UnavailableError
 from tropism.models.metrics import log_loss
 from tropism.models.rows import Train, TrainingRows
 
-NEVER_US = 2**62
-"""When an outcome is known that never comes: give it to such rows, with an outcome of nan."""
-
 FOLDS = 4
 """Into how many parts `hindsight` splits the periods."""
+
+_NEVER_US = 2**62
 
 Progress = Callable[[int, int], None]
 """Is told how many trainings are done, of how many."""
@@ -53,9 +52,9 @@ def no_change(rows: TrainingRows) -> Decided:
 
     Its outputs are 0 and 1, which say nothing of how sure it is: take accuracy from them, not log loss.
     """
-    count = _known(rows)
-    place = np.searchsorted(rows.known_us[:count], rows.decided_us, side="left") - 1
-    last = rows.outcomes[:count][np.maximum(place, 0)] if count else np.zeros(len(rows))
+    order, known = _order(rows)
+    place = np.searchsorted(known, rows.decided_us, side="left") - 1
+    last = rows.outcomes[order[np.maximum(place, 0)]] if len(order) else np.zeros(len(rows))
     return Decided(np.where(place >= 0, last, np.nan), 0)
 
 
@@ -75,14 +74,15 @@ def prequential(
     ``window_us`` forgets what was known longer ago. With ``workers``, so many processes share the trainings:
     ``train`` must then be a function of a module. The same rows, schedule and seed give the same outputs.
 
-    Shapes: rows sorted by when they were known, those whose outcome never comes last (`NEVER_US`, nan).
-    Raises: InvalidInputError if the rows are not sorted so; UnavailableError if a worker dies.
+    Shapes: rows in any order; an outcome that never comes is nan, and its row is decided all the same.
+    Raises: UnavailableError if a worker dies.
     """
-    known = rows.known_us[: _known(rows)]
+    order, known = _order(rows)
+    at_instant = {at: order[_range(known, at, window_us)] for at in sorted(set(schedule))}
+    instants = [at for at, learn in at_instant.items() if _differ(rows.outcomes[learn])]
     tasks: list[_Task] = []
-    instants = [at for at in sorted(set(schedule)) if _trainable(rows, *_range(known, at, window_us))]
-    for number, (at, until) in enumerate(pairwise([*instants, NEVER_US]), 1):
-        learn = np.arange(*_range(known, at, window_us))
+    for number, (at, until) in enumerate(pairwise([*instants, _NEVER_US]), 1):
+        learn = at_instant[at]
         decide = np.flatnonzero((rows.decided_us > at) & (rows.decided_us <= until))
         tasks.append(_Task(learn, decide, seed_of(seed, number)))
     return _decided(rows, train, tasks, workers, progress)
@@ -107,7 +107,7 @@ def hindsight(
     something to be learned, and not to be memorised. Rows up to the first instant have nan.
     """
     place = np.searchsorted(np.array(sorted(set(schedule)), dtype=np.int64), rows.decided_us, side="left")
-    usable = np.arange(_known(rows))
+    usable, _ = _order(rows)
     everywhere = _decided(rows, train, _of_the_rest(rows, place, usable, seed), workers, progress)
     here = _decided(rows, train, _of_itself(rows, place, usable, seed), workers, progress)
     candidates = [everywhere.outputs, here.outputs, *others]
@@ -121,8 +121,8 @@ def hindsight(
 
 def after_outcomes(rows: TrainingRows, count: int) -> int | None:
     """Return the instant by which so many outcomes are known, None if they never are."""
-    known = _known(rows)
-    return int(rows.known_us[count - 1]) if 1 <= count <= known else None
+    _, known = _order(rows)
+    return int(known[count - 1]) if 1 <= count <= len(known) else None
 
 
 def every_us(first_us: int, period_us: int, until_us: int) -> list[int]:
@@ -139,10 +139,10 @@ def every_share(rows: TrainingRows, share: float) -> list[int]:
         raise InvalidInputError(
             f"Cannot retrain after every {share!r} of the outcomes: it is no share. Choose 0 < share < 1."
         )
-    known = _known(rows)
+    _, known = _order(rows)
     steps = int(np.ceil(1.0 / share - 1e-9))
-    places = sorted({int(known * share * step) for step in range(1, steps)} - {0})
-    return sorted({int(rows.known_us[place - 1]) for place in places})
+    places = sorted({int(len(known) * share * step) for step in range(1, steps)} - {0})
+    return sorted({int(known[place - 1]) for place in places})
 
 
 def seed_of(seed: int, number: int) -> int:
@@ -150,31 +150,21 @@ def seed_of(seed: int, number: int) -> int:
     return crc32(f"{seed}/{number}".encode())
 
 
-def _known(rows: TrainingRows) -> int:
-    """Return how many outcomes ever become known: those rows come first."""
-    if np.any(np.diff(rows.known_us) < 0):
-        raise InvalidInputError(
-            "Cannot replay the rows: they are not in the order in which their outcomes became known. "
-            "Sort them by known_us."
-        )
-    count = int(np.searchsorted(rows.known_us, NEVER_US, side="left"))
-    if np.any(np.isnan(rows.outcomes[:count])):
-        raise InvalidInputError(
-            "Cannot replay the rows: one has an instant at which its outcome is known, but no outcome. "
-            "Set its known_us to NEVER_US."
-        )
-    return count
+def _order(rows: TrainingRows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows that have an outcome, in the order in which it became known, and when that was."""
+    usable = np.flatnonzero(~np.isnan(rows.outcomes))
+    order = usable[np.argsort(rows.known_us[usable], kind="stable")]
+    return order, rows.known_us[order]
 
 
-def _range(known: NDArray[np.int64], at_us: int, window_us: int | None) -> tuple[int, int]:
-    """Return the first row, and that after the last, that may be learned from at an instant."""
-    stop = int(np.searchsorted(known, at_us, side="right"))
+def _range(known: NDArray[np.int64], at_us: int, window_us: int | None) -> slice:
+    """Return what may be learned from at an instant."""
     start = 0 if window_us is None else int(np.searchsorted(known, at_us - window_us, side="right"))
-    return start, stop
+    return slice(start, int(np.searchsorted(known, at_us, side="right")))
 
 
-def _trainable(rows: TrainingRows, start: int, stop: int) -> bool:
-    return stop > start and bool(np.any(rows.outcomes[start:stop] != rows.outcomes[start]))
+def _differ(outcomes: NDArray[np.float64]) -> bool:
+    return bool(np.any(outcomes != outcomes[0])) if len(outcomes) else False
 
 
 def _of_the_rest(
@@ -186,7 +176,7 @@ def _of_the_rest(
     for fold in range(folds):
         mine = place % folds == fold
         learn = usable[~mine[usable]]
-        if len(np.unique(rows.outcomes[learn])) > 1:
+        if _differ(rows.outcomes[learn]):
             tasks.append(_Task(learn, np.flatnonzero(mine), seed_of(seed, fold + 1)))
     return tasks
 
@@ -201,8 +191,8 @@ def _of_itself(
         mine = mine[np.argsort(rows.decided_us[mine], kind="stable")]
         half = np.arange(len(mine)) * 10 // max(len(mine), 1) % 2
         for side in (0, 1):
-            learn = np.intersect1d(mine[half != side], usable)
-            if len(np.unique(rows.outcomes[learn])) > 1:
+            learn = usable[np.isin(usable, mine[half != side])]
+            if _differ(rows.outcomes[learn]):
                 tasks.append(_Task(learn, mine[half == side], seed_of(seed, period)))
     return tasks
 

@@ -103,7 +103,7 @@ class ModelObserved(Event, type="observations.window.v1", key="model"):
 
 
 class TrainingRequested(Event, type="models.training_requested.v1", key="model"):
-    """A version is to be trained on what was known by ``known_until_us``."""
+    """A version is to be trained on what was known by ``known_until_us``, and compared with the champion."""
 
     model: str
     version: int
@@ -111,6 +111,7 @@ class TrainingRequested(Event, type="models.training_requested.v1", key="model")
     known_until_us: int
     seed: int
     effective_from_us: int
+    champion: int = 0
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -228,6 +229,16 @@ class TrainingUnblocked(Event, type="models.training_unblocked.v1", key="model")
     """Data looks sound again."""
 
     model: str
+    effective_from_us: int
+
+
+class OrderRefused(Event, type="models.order_refused.v1", key="model"):
+    """A person's order that cannot be carried out, and why."""
+
+    model: str
+    order_id: str
+    by: str
+    cause: str
     effective_from_us: int
 
 

@@ -7,6 +7,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+import msgspec
+
 from tropism.core.errors import InvalidInputError, NotSupportedError
 from tropism.core.event import Event
 from tropism.models.events import (
@@ -48,7 +50,8 @@ class Model:
     """Anything that decides on an event: it has versions, and is judged by outcomes.
 
     A handler is given it by ``risk: Decider = use(model)``. ``train`` must be a function of a module, for
-    it runs in another process.
+    it runs in another process. ``feature_names`` names the features where no NamedTuple can, because they
+    are known only when the program runs.
 
     Raises: InvalidInputError if the features function does not say what it reads and returns.
     """
@@ -64,6 +67,7 @@ class Model:
         policy: Policy | None = None,
         metrics: Sequence[Callable[..., float | None]] = (),
         seed: int = 0,
+        feature_names: Sequence[str] | None = None,
     ) -> None:
         self.name = name
         self.decides_on = decides_on
@@ -74,7 +78,7 @@ class Model:
         self.metrics = tuple(metrics)
         self.seed = seed
         self.feature_views = _feature_views(name, features)
-        self.feature_names = _feature_names(name, features)
+        self.feature_names = _feature_names(name, features) if feature_names is None else tuple(feature_names)
         self.rollouts = View(
             f"{name}-rollouts",
             TRANSITIONS,
@@ -130,9 +134,23 @@ def trained_view(model: Model) -> View:
     )
 
 
+def versions_view(model: Model) -> View:
+    """Return the view of every trained version of a model, under ``name@version``."""
+    return View(
+        f"{model.name}-references",
+        VersionTrained,
+        by=lambda e: f"{e.model}@{e.version}" if e.model == model.name else None,
+        at=lambda e: e.effective_from_us,
+        allowance=model.policy.allowance,
+        own=True,
+        reference=last(lambda e: msgspec.to_builtins(e.reference)),
+        made=last(lambda e: [e.artifact, e.evidence.known_until_us]),
+    )
+
+
 def _training(event: VersionTrained | TrainingFailed) -> list[Any]:
     if isinstance(event, TrainingFailed):
-        return [event.version, None, None]
+        return [event.version, None, {}]
     return [event.version, event.artifact, event.backtest]
 
 
@@ -166,7 +184,7 @@ def _feature_names(name: str, features: Features) -> tuple[str, ...]:
     if not fields:
         raise InvalidInputError(
             f"Cannot make model {name!r}: its features do not say what they return. "
-            f"Annotate the function with a NamedTuple."
+            f"Annotate the function with a NamedTuple, or pass feature_names."
         )
     return tuple(fields)
 
@@ -177,4 +195,4 @@ def _missing(name: str, error: ImportError) -> NotSupportedError:
     )
 
 
-__all__ = ["Features", "Model", "Outcome", "Reader", "trained_view"]
+__all__ = ["Features", "Model", "Outcome", "Reader", "trained_view", "versions_view"]

@@ -12,6 +12,9 @@ from tropism.models.sketch.features import FeatureSketch
 from tropism.models.sketch.histogram import Histogram
 from tropism.models.sketch.latency import LatencySketch
 
+REFERENCES_KEPT = 16
+"""How many versions a worker can open a window for: those that acted last."""
+
 OUTPUT_EDGES = tuple(step / 20 for step in range(1, 20))
 
 
@@ -45,15 +48,18 @@ class Observer:
 
     def learn(self, version: int, reference: FeatureSketch) -> None:
         """Take note of how the rows that a version was trained on looked."""
+        self._references.pop(version, None)
         self._references[version] = reference.emptied()
+        if len(self._references) > REFERENCES_KEPT:
+            del self._references[next(iter(self._references))]
 
     def observe(self, decisions: Sequence[DecisionMade], until_us: int) -> list[ModelObserved]:
         """Count decisions into their windows; return the windows that have ended by an instant."""
         groups: dict[tuple[int, int], list[DecisionMade]] = {}
         for made in decisions:
-            if made.version in self._references:
-                start_us = made.decided_us - made.decided_us % self._window_us
-                groups.setdefault((start_us, made.version), []).append(made)
+            place = made.decided_us - made.decided_us % self._window_us, made.version
+            if made.version in self._references or place in self._windows:
+                groups.setdefault(place, []).append(made)
         for place, group in groups.items():
             self._count(place, group)
         ended = sorted(p for p in self._windows if p[0] + self._window_us <= until_us)
@@ -75,7 +81,8 @@ class Observer:
         outputs = Histogram(
             edges=OUTPUT_EDGES, counts=(0,) * (len(OUTPUT_EDGES) + 1), missing=0, low=None, high=None
         )
-        return _Window(version, start_us, self._references[version], outputs, LatencySketch())
+        reference = self._references[version] = self._references.pop(version)  # the latest to act, last
+        return _Window(version, start_us, reference, outputs, LatencySketch())
 
     def _observed(self, window: _Window) -> ModelObserved:
         return ModelObserved(

@@ -69,10 +69,12 @@ class Policy:
     """What the loop may do by itself: when to train, what to prove, how to roll out, and who must approve.
 
     ``first_after`` outcomes train the first version. Then drift, degradation, ``max_age`` of the newest
-    version, and ``growth`` times the outcomes it learned from, each ask for another, at most one per ``cooldown`` (doubled
-    after every challenger that lost in a row) and ``trainings_max`` per ``budget``. ``act_at`` is the
-    output from which a decision acts. ``allowance`` is what effects lie behind their causes in event time;
-    live, it is zero.
+    version, and ``growth`` times the outcomes it learned from, each ask for another, at most one per
+    ``cooldown`` (doubled after every challenger that lost in a row) and ``trainings_max`` per ``budget``.
+    After ``rollbacks_max`` rollbacks per budget only persons train. With ``approval``, a challenger that
+    proved itself waits for a person's order; the first version, which replaces nobody, does not.
+    ``act_at`` is the output from which a decision acts. ``allowance`` is what effects lie behind their
+    causes in event time; live, it is zero.
     """
 
     act_at: float = 0.5

@@ -15,7 +15,8 @@ from tropism.web.words import ABSENT, decimal, finite
 _MARK = Markup(
     '<svg viewBox="0 0 26 26" aria-hidden="true"><g class="t-leaf" fill="none" stroke="var(--leaf)" '
     'stroke-width="2" stroke-linecap="round"><path d="M13 24C13 17 10 14 5.5 12.5"/>'
-    '<path d="M13 24C13 13 16 8 22 4.5"/></g><g fill="var(--leaf)"><path d="M23.5 3C17 2.5 13.6 5.4 13.8 11C19.5 11.4 23 8.6 23.5 3z"/>'
+    '<path d="M13 24C13 13 16 8 22 4.5"/></g><g fill="var(--leaf)">'
+    '<path d="M23.5 3C17 2.5 13.6 5.4 13.8 11C19.5 11.4 23 8.6 23.5 3z"/>'
     '<path d="M2.5 10.5C2.8 14.6 5.6 16.8 10.4 16.3C10.4 12.2 7.6 9.8 2.5 10.5z"/></g></svg>'
 )
 
@@ -187,7 +188,7 @@ def _column_name(column: Column) -> Markup:
     if column.better is None:
         return text(column.name)
     arrow, words = ("↑", "higher is better") if column.better == "higher" else ("↓", "lower is better")
-    return join([text(column.name), Markup(" "), tag("span", text(arrow), class_="arrow", title=words)])
+    return join([text(column.name), Markup("&nbsp;"), tag("span", text(arrow), class_="arrow", title=words)])
 
 
 def _cell(column: Column, value: float | None, best: bool) -> Markup:

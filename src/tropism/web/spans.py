@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from tropism.web.layout import Band, Frame, bands, nothing, svg, time_axis
-from tropism.web.svg import Markup, join, label, tag, text, titled, width_of
+from tropism.web.svg import Markup, join, label, shortened, tag, text, titled, width_of
 from tropism.web.ticks import Scale
 from tropism.web.words import days_between, decimal, minute
 
@@ -78,19 +78,14 @@ def _key(stage: Stage) -> Markup:
 def _row(version: str, spans: list[Span], x: Scale, top: float, row: float) -> Markup:
     middle = top + row / 2
     first = x(min(each.start_us for each in spans))
+    name = shortened(version, x.start - 8, 11.5)
+    room = width_of(name, 11.5)
     return tag(
         "g",
         tag("line", x1=x.start, x2=x.end, y1=middle, y2=middle, class_="guide"),
-        tag(
-            "rect",
-            x=first - width_of(version, 11.5) - 8,
-            y=top,
-            width=width_of(version, 11.5) + 6,
-            height=row,
-            class_="clear",
-        ),
+        tag("rect", x=first - room - 8, y=top, width=room + 6, height=row, class_="clear"),
         *_blocks(spans, x, top + row * 0.17, row * 0.66),
-        label(version, first - 5, middle + 4, text_anchor="end", class_="version"),
+        label(name, first - 5, middle + 4, text_anchor="end", class_="version"),
     )
 
 

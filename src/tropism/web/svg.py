@@ -17,7 +17,7 @@ _VOID = frozenset({"meta", "link", "br"})
 
 
 def text(value: object) -> Markup:
-    """Return a value as escaped text, a sign in place of what a page cannot hold or what turns its direction."""
+    """Return a value as escaped text, with a sign for what a page cannot hold or what turns its direction."""
     return Markup(html.escape(_FORBIDDEN.sub("\ufffd", str(value)), quote=True))
 
 

@@ -40,8 +40,8 @@ def padded(values: Iterable[float], *, share: float = 0.06) -> tuple[float, floa
     known = list(values)
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     size = max(abs(low), abs(high))
-    if high - low <= size * 1e-9:
-        air = size * 0.05 or 1.0
+    if high - low <= max(size * 1e-9, 1e-290):
+        air = size * 0.05 if size > 1e-280 else 1.0
         return low - air, high + air
     return low - (high - low) * share, high + (high - low) * share
 
@@ -108,8 +108,10 @@ def _months(low_us: int, high_us: int, step: int) -> list[datetime]:
 
 def _moments(low_us: int, high_us: int, step: int) -> list[datetime]:
     width = step * 1_000_000
-    first = -(-low_us // width)
-    return [at(each * width) for each in range(first, high_us // width + 1)]
+    monday = 4 * _DAY * 1_000_000 if step >= 7 * _DAY else 0  # of the first week of 1970
+    first = -(-(low_us - monday) // width)
+    found = [at(each * width + monday) for each in range(first, (high_us - monday) // width + 1)]
+    return [each for each in found if low_us <= instant_us(each) <= high_us]  # the calendar has ends
 
 
 def _labelled(found: list[datetime], step: int) -> list[Tick]:

@@ -42,7 +42,7 @@ class Gain:
 
 def judge(scores: Sequence[Scores], histories: Sequence[History]) -> Verdict:
     """Compare the loop with the model trained once, on the same outcomes, period by period."""
-    by_row = {each.row: each for each in scores}
+    by_row: dict[RowName, Scores] = {each.row: each for each in scores}
     outcomes = min((_outcomes(histories, row) for row in ("static", "tropism")), default=0)
     gain = gain_over(histories, "static") if outcomes >= _OUTCOMES_MIN else None
     if gain is None:

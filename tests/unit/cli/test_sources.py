@@ -52,7 +52,8 @@ def files(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     found = files_of_services(load_app("s_main:app"))
     yield {
-        service: {str(path.relative_to(tmp_path.resolve())) for path in paths} for service, paths in found.items()
+        service: {str(path.relative_to(tmp_path.resolve())) for path in paths}
+        for service, paths in found.items()
     }
     for name in [name for name in sys.modules if name.startswith("s_")]:
         del sys.modules[name]
@@ -66,6 +67,6 @@ def test_a_change_concerns_only_those_made_of_it(files):
 
 def test_environments_and_hidden_folders_are_not_watched(files, tmp_path):
     watched = {str(path.relative_to(tmp_path)) for path in source_files(tmp_path)}
-    assert watched == {f"s_app/{n}.py" for n in ("__init__", "facts", "tools", "deep", "unused", "b", "c")} | {
-        "s_main.py"
-    }
+    assert watched == {
+        f"s_app/{n}.py" for n in ("__init__", "facts", "tools", "deep", "unused", "b", "c")
+    } | {"s_main.py"}

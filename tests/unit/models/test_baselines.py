@@ -7,7 +7,6 @@ import pytest
 
 from tropism.core.errors import InvalidInputError
 from tropism.models.baselines import (
-    NEVER_US,
     after_outcomes,
     every_share,
     every_us,
@@ -48,15 +47,16 @@ def train_memory(rows: TrainingRows, seed: int) -> Seen:
     return Seen(set(rows.columns[0]))
 
 
-def table(outcomes: list[float], *, delay: int = 3, columns: list | None = None) -> TrainingRows:
+def table(outcomes: list[float], *, delay: int = 3, shuffled: bool = False) -> TrainingRows:
     """A row a microsecond, its outcome so much later; nan never comes."""
     count = len(outcomes)
     values = np.array(outcomes, dtype=float)
     decided = np.arange(count, dtype=np.int64)
-    known = np.where(np.isnan(values), NEVER_US, decided + delay)
-    order = np.argsort(known, kind="stable")
-    columns = columns or [list(range(count))]
-    taken = [[column[i] for i in order] for column in columns]
+    known = np.where(np.isnan(values), 0, decided + delay)
+    order = np.random.default_rng(7).permutation(count)
+    taken = [[int(i) for i in order]]
+    if not shuffled:
+        order = np.arange(count)
     return TrainingRows(("x",), taken, values[order], decided[order], known[order])
 
 
@@ -145,11 +145,17 @@ def test_schedules() -> None:
     assert every_share(rows, 0.25) == [27, 52, 77]
 
 
-def test_rows_out_of_order_are_refused() -> None:
-    rows = table([0, 1, 0, 1])
-    turned = TrainingRows(rows.names, rows.columns, rows.outcomes, rows.decided_us, rows.known_us[::-1])
-    with pytest.raises(InvalidInputError, match="Sort them by known_us"):
-        no_change(turned)
+def test_the_order_of_the_rows_changes_nothing() -> None:
+    outcomes = [0, 1, 1, 0, 1, float("nan")] * 20
+    rows, shuffled = table(outcomes), table(outcomes, shuffled=True)
+    for way in (
+        no_change,
+        lambda r: prequential(r, train_share, [10, 60], 0),
+        lambda r: hindsight(r, train_share, [10, 60], 0),
+    ):
+        ordered, turned = way(rows).outputs, way(shuffled).outputs
+        np.testing.assert_array_equal(ordered[shuffled.columns[0]], turned)
+    assert after_outcomes(rows, 20) == after_outcomes(shuffled, 20)
 
 
 def test_a_share_that_is_none_is_refused() -> None:

@@ -17,6 +17,7 @@ from tropism.demo.flights.source import MINUTE_US
 from tropism.models.estimators import hist_gradient_boosting
 from tropism.models.model import Model, Outcome
 from tropism.models.policy import Policy
+from tropism.models.quality import QualityLimits
 from tropism.models.rows import Predictor, TrainingRows
 from tropism.models.serving import Decider
 from tropism.runtime.inject import use
@@ -211,7 +212,17 @@ def train(rows: TrainingRows, seed: int) -> Predictor:
 
 
 POLICY = Policy(
-    act_at=0.5, max_age=days(15), growth=1.3, cooldown=days(9), trainings_max=24, budget=days(365)
+    act_at=0.5,
+    max_age=days(15),
+    growth=1.3,
+    cooldown=days(9),
+    trainings_max=24,
+    budget=days(365),
+    # Weather may stand still for days, and in storms the pressure is missing: that is no broken data.
+    quality=QualityLimits(
+        missing_share_rise=0.5,
+        may_be_constant=frozenset({"visibility", "precipitation", "temperature", "pressure", "wind_speed"}),
+    ),
 )
 
 

@@ -115,8 +115,7 @@ def _read(path: Path) -> Manifest | None:
 
 async def load(platform: Platform, options: FlightsOptions, say: Say) -> int:
     """Put the facts into the log, going on where an interrupted load stopped; return when they end."""
-    records = await asyncio.to_thread(flight_records, data_folder())
-    records = [record for record in records if record.time_us < options.until_us]
+    records = await asyncio.to_thread(flight_records, data_folder(), options.until_us)
     await platform.log.create_topics(TOPICS)
     ends = await platform.log.ends(TOPICS)
     # Loaded in one fixed order, a batch at a time, all or none of it: what is there is the beginning.

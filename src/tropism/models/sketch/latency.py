@@ -86,6 +86,14 @@ class LatencySketch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 return min(max(_middle(self.accuracy, bucket), self.low), self.high)
         return self.high
 
+    def cells(self) -> tuple[tuple[float, float, int], ...]:
+        """Return the buckets that hold something: above a bound, at most another, so many."""
+        bounds = _bounds(self.accuracy)
+        return tuple(
+            (bounds[bucket - 1] if bucket else 0.0, bounds[bucket], count)
+            for bucket, count in self.buckets.items()
+        )
+
     def _added(self, tally: Counter[int], low: float | None, high: float | None) -> Self:
         if low is None or high is None:
             return self

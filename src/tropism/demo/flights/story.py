@@ -1,0 +1,277 @@
+"""Telling what came of a year: as one JSON object, and as the page's plain values."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tropism.core.time import days, to_us
+from tropism.demo.flights.comparing import WEEK_US, Way, count
+from tropism.demo.flights.results import Results, Step
+from tropism.models.drift import population_stability
+from tropism.models.metrics import Scores, brier, calibration_curve, log_loss, roc_auc
+from tropism.models.sketch.features import FeatureSketch
+from tropism.models.sketch.latency import LatencySketch
+from tropism.web import facts
+from tropism.web.bars import Bucket
+from tropism.web.calibration import CalibrationPoint
+from tropism.web.flights_report import Calibration, FlightsReport, KeyFigures, Latency
+from tropism.web.heat import HeatRow
+from tropism.web.layout import Band
+from tropism.web.spans import Span, Stage
+
+DAY_US = to_us(days(1))
+STORM_SHARE = 0.15
+"""A day on which more than this share of the flights was cancelled is a storm."""
+
+KINDS = {
+    "models.shadow_started.v1": "shadow started",
+    "models.canary_started.v1": "canary started",
+    "models.challenger_dropped.v1": "dropped",
+    "models.promoted.v1": "promoted",
+    "models.rolled_back.v1": "rolled back",
+    "models.watch_ended.v1": "watch ended",
+    "models.training_requested.v1": "training requested",
+    "models.drift_detected.v1": "drift detected",
+    "models.degradation_detected.v1": "degradation detected",
+    "models.training_blocked.v1": "training blocked",
+    "models.training_unblocked.v1": "training unblocked",
+    "training.trained.v1": "trained",
+    "training.failed.v1": "training failed",
+}
+
+ROWS: dict[str, facts.RowName] = {
+    "static": "static",
+    "cron": "cron",
+    "adaptive": "tropism",
+    "hindsight": "hindsight",
+}
+
+
+def summary_of(
+    results: Results, ways: Sequence[Way], stages: dict[str, float], events_per_second: float | None
+) -> dict[str, Any]:
+    """Return the run as one JSON object; what cannot be computed is null."""
+    by_name = {way.name: way for way in ways}
+    return {
+        "events": results.events,
+        "decisions": len(results.rows),
+        "outcomes": results.outcomes,
+        "expired": results.expired,
+        "seconds": round(sum(stages.get(name, 0.0) for name in ("load", "run")), 3),
+        "events_per_second": None if events_per_second is None else round(events_per_second, 1),
+        **{name: _scores(by_name.get(name)) for name in ROWS},
+        "promotions": count(results, "models.promoted.v1"),
+        "rollbacks": count(results, "models.rolled_back.v1"),
+        "stages": {name: round(seconds, 3) for name, seconds in stages.items()},
+        "digest": results.digest,
+    }
+
+
+def _scores(way: Way | None) -> dict[str, Any] | None:
+    if way is None or way.scores is None:
+        return None
+    return {
+        "auc": way.scores.roc_auc,
+        "log_loss": way.scores.log_loss,
+        "brier": way.scores.brier,
+        "calibration_error": way.scores.calibration_error,
+        "capture_top_decile": way.scores.capture,
+        "trainings": way.trainings,
+    }
+
+
+def training_seconds(results: Results) -> float:
+    """Return how long all trainings took together."""
+    return float(sum(s.data["seconds"] for s in results.steps if s.type == "training.trained.v1"))
+
+
+def report_of(
+    results: Results, ways: Sequence[Way], summary: dict[str, Any], *, version: str, seed: int, command: str
+) -> FlightsReport:
+    """Return what the page shows."""
+    return FlightsReport(
+        figures=KeyFigures(
+            results.events,
+            len(results.rows),
+            results.outcomes,
+            results.expired,
+            summary["seconds"],
+            summary["events_per_second"],
+        ),
+        rows=tuple(_row(way, results) for way in ways),
+        histories=tuple(_history(way, results) for way in ways),
+        steps=tuple(_step(step) for step in results.steps if step.type in KINDS),
+        storms=storms_of(results),
+        drift=drift_of(results),
+        calibration=tuple(_calibration(way, results) for way in ways),
+        latency=_latency(results),
+        versions=tuple(spans_of(results.steps)),
+        stages=tuple(summary["stages"].items()),
+        version=version,
+        seed=seed,
+        digest=results.digest,
+        command=command,
+    )
+
+
+def _row(way: Way, results: Results) -> facts.Scores:
+    found: Scores | None = way.scores
+    loop = way.name == "adaptive"
+    return facts.Scores(
+        ROWS[way.name],
+        auc=None if found is None else found.roc_auc,
+        log_loss=None if found is None else found.log_loss,
+        brier=None if found is None else found.brier,
+        calibration_error=None if found is None else found.calibration_error,
+        capture_top_decile=None if found is None else found.capture,
+        trainings=way.trainings,
+        promotions=way.promotions,
+        alarms=_alarms(results) if loop else None,
+    )
+
+
+def _alarms(results: Results) -> int:
+    kinds = ("models.drift_detected.v1", "models.degradation_detected.v1", "models.training_blocked.v1")
+    return sum(count(results, kind) for kind in kinds)
+
+
+def _history(way: Way, results: Results) -> facts.History:
+    rows = results.rows
+    usable = np.isfinite(way.outputs) & np.isfinite(rows.outcomes)
+    weeks = rows.decided_us // WEEK_US
+    periods = []
+    for week in np.unique(weeks[usable]):
+        mine = usable & (weeks == week)
+        outputs, outcomes = way.outputs[mine], rows.outcomes[mine]
+        periods.append(
+            facts.Quality(
+                int(week) * WEEK_US,
+                int(mine.sum()),
+                auc=roc_auc(outputs, outcomes),
+                log_loss=log_loss(outputs, outcomes),
+                brier=brier(outputs, outcomes),
+            )
+        )
+    return facts.History(ROWS[way.name], tuple(periods))
+
+
+def _calibration(way: Way, results: Results) -> Calibration:
+    usable = np.isfinite(way.outputs) & np.isfinite(results.rows.outcomes)
+    if not usable.any():
+        return Calibration(ROWS[way.name], ())
+    curve = calibration_curve(way.outputs[usable], results.rows.outcomes[usable])
+    points = tuple(CalibrationPoint(b.mean_output, b.positive_share, b.count) for b in curve)
+    return Calibration(ROWS[way.name], points)
+
+
+def _step(step: Step) -> facts.Step:
+    data = step.data
+    evidence = data.get("evidence") if step.type.startswith("models.") else data.get("backtest")
+    numbers = tuple((k, v) for k, v in (evidence or {}).items() if isinstance(v, int | float))
+    return facts.Step(
+        data.get("effective_from_us", step.time_us),
+        KINDS[step.type],
+        data.get("version"),
+        str(data.get("reason") or data.get("cause") or ""),
+        str(data.get("by") or ""),
+        numbers,
+    )
+
+
+def storms_of(results: Results) -> tuple[Band, ...]:
+    """Return the days on which many flights never arrived."""
+    rows = results.rows
+    day = rows.decided_us // DAY_US
+    bands = []
+    for number in np.unique(day):
+        mine = day == number
+        share = float(np.mean(~np.isfinite(rows.outcomes[mine])))
+        if share > STORM_SHARE and mine.sum() >= 100:
+            start_us = int(number) * DAY_US
+            bands.append(Band(start_us, start_us + DAY_US, f"{share:.0%} never arrived"))
+    return tuple(bands)
+
+
+def drift_of(results: Results) -> tuple[HeatRow, ...]:
+    """Return, per feature and week, how far the decisions' inputs lay from the champion's training."""
+    references = {
+        step.data["version"]: msgspec.convert(step.data["reference"], FeatureSketch)
+        for step in results.steps
+        if step.type == "training.trained.v1"
+    }
+    weeks: dict[tuple[int, int], FeatureSketch] = {}
+    for window in results.windows:
+        place = (window["start_us"] // WEEK_US * WEEK_US, window["version"])
+        sketch = msgspec.convert(window["features"], FeatureSketch)
+        weeks[place] = weeks[place].merged(sketch) if place in weeks else sketch
+    found: dict[str, dict[int, float | None]] = {name: {} for name in results.rows.names}
+    for (start_us, version), sketch in sorted(weeks.items()):
+        reference = references.get(version)
+        if reference is None:
+            continue
+        pairs = zip(sketch.names, reference.features, sketch.features, strict=True)
+        for name, before, now in pairs:
+            found[name][start_us] = population_stability(before.cells, now.cells)
+    return tuple(HeatRow(name, tuple(values.items())) for name, values in found.items())
+
+
+def _latency(results: Results) -> Latency:
+    seconds = results.latencies
+    if not len(seconds):
+        return Latency()
+    sketch = LatencySketch(accuracy=0.05).observe(seconds.tolist())
+    shares = (0.5, 0.9, 0.99, 0.999)
+    buckets = tuple(Bucket(low, high, number) for low, high, number in sketch.cells())
+    return Latency(tuple((share, sketch.quantile(share)) for share in shares), buckets)
+
+
+def spans_of(steps: Sequence[Step]) -> list[Span]:
+    """Return what each version was, and when."""
+    spans: list[Span] = []
+    open_spans: dict[int, tuple[Stage, int]] = {}
+
+    def enter(version: int, stage: Stage | None, at_us: int) -> None:
+        known = open_spans.pop(version, None)
+        if known is not None and known[1] < at_us:
+            spans.append(Span(f"v{version}", known[0], known[1], at_us))
+        if stage is not None:
+            open_spans[version] = (stage, at_us)
+
+    for step in steps:
+        _enter_roles(step, enter, open_spans)
+    spans.extend(Span(f"v{version}", stage, at_us, None) for version, (stage, at_us) in open_spans.items())
+    return sorted(spans, key=lambda span: (int(span.version[1:]), span.start_us))
+
+
+Enter = Callable[[int, "Stage | None", int], None]
+
+
+def _enter_roles(step: Step, enter: Enter, now: dict[int, tuple[Stage, int]]) -> None:
+    data, at_us = step.data, step.data.get("effective_from_us", step.time_us)
+    if step.type == "models.training_requested.v1":
+        enter(data["version"], "training", step.time_us)
+    elif step.type == "training.failed.v1":
+        enter(data["version"], None, at_us)
+    elif "rollout" in data:
+        roles = _roles(data["rollout"])
+        if step.type == "models.rolled_back.v1":
+            enter(data["version"], "rolled back", at_us)
+        for version in list(now):
+            if version not in roles and now[version][0] not in {"training", "rolled back"}:
+                enter(version, None, at_us)
+        for version, stage in roles.items():
+            if now.get(version, (None, 0))[0] != stage:
+                enter(version, stage, at_us)
+
+
+def _roles(rollout: dict[str, Any]) -> dict[int, Stage]:
+    roles: dict[int, Stage] = {}
+    if rollout["previous"]:
+        roles[rollout["previous"]["version"]] = "watch"
+    if rollout["challenger"]:
+        roles[rollout["challenger"]["version"]] = "canary" if rollout["canary_share"] else "shadow"
+    if rollout["champion"]:
+        roles[rollout["champion"]["version"]] = "champion"
+    return roles
