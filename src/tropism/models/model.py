@@ -20,6 +20,7 @@ from tropism.models.events import (
     VersionTrained,
 )
 from tropism.models.policy import Policy
+from tropism.models.train_name import check_train
 from tropism.runtime.inject import Opened, Site, Use
 from tropism.runtime.service import Service
 from tropism.runtime.view import Reader, View, last
@@ -52,7 +53,8 @@ class Model:
     A handler is given it by ``risk: Decider = use(model)``. ``train`` must be a function of a module, for
     it runs in another process.
 
-    Raises: InvalidInputError if the features function does not say what it reads and returns.
+    Raises: InvalidInputError if the features function does not say what it reads and returns, if no other
+    process could import ``train``, or if the policy names a slice that is no feature.
     """
 
     def __init__(
@@ -77,6 +79,8 @@ class Model:
         self.seed = seed
         self.feature_views = _feature_views(name, features)
         self.feature_names = _feature_names(name, features)
+        check_train(name, train)
+        _check_slices(name, self.policy, self.feature_names)
         self.rollouts = View(
             f"{name}-rollouts",
             TRANSITIONS,
@@ -185,6 +189,15 @@ def _feature_names(name: str, features: Features) -> tuple[str, ...]:
             f"Annotate the function with a NamedTuple."
         )
     return tuple(fields)
+
+
+def _check_slices(name: str, policy: Policy, names: tuple[str, ...]) -> None:
+    unknown = [each for each in policy.gate.slices if each not in names]
+    if unknown:
+        raise InvalidInputError(
+            f"Cannot make model {name!r}: its gate slices by {unknown[0]!r}, which is no feature. "
+            f"Name some of {list(names)}."
+        )
 
 
 def _missing(name: str, error: ImportError) -> NotSupportedError:
