@@ -19,7 +19,7 @@ from tropism.ports.opening import open_url
 from tropism.ports.platform import Platform
 from tropism.ports.state import Position
 from tropism.runtime.cursor import Cursor, name_of
-from tropism.runtime.dead import dead_letters
+from tropism.runtime.dead import CONSUMER, dead_letters
 from tropism.runtime.runtime import check, with_repartitions
 from tropism.runtime.sources import topics_of
 
@@ -163,7 +163,7 @@ async def _examine_services(platform: Platform, app: App | None, report: Report)
 async def _consumers(platform: Platform, app: App | None, dead: dict[str, int]) -> list[ConsumerReport]:
     positions = dict(await platform.state.positions())
     services = {} if app is None else {service.name: service for service in with_repartitions(app.services)}
-    names = [*services, *sorted(set(positions) - set(services) - {"tropism-dead-letters"})]
+    names = [*services, *sorted(set(positions) - set(services) - {CONSUMER})]
     found = []
     for name in names:
         position = positions.get(name)
@@ -180,5 +180,11 @@ async def _behind(platform: Platform, topics: Sequence[str], position: Position 
     stored = None if position is None else position.cursor
     cursor = Cursor() if stored is None else msgspec.msgpack.decode(stored, type=Cursor)
     ends = await platform.log.ends(topics)
-    waiting = sum(end - cursor.offsets.get(name_of(partition), 0) for partition, end in ends.items())
-    return waiting + sum(len(left) for left in cursor.open.values())
+    waiting = sum(end - _reached(cursor, name_of(partition)) for partition, end in ends.items())
+    return waiting + sum(len(unfinished) for unfinished in cursor.open.values())
+
+
+def _reached(cursor: Cursor, partition: str) -> int:
+    """Return how far a partition was taken: in event time it is read as several streams."""
+    streams = (o for name, o in cursor.offsets.items() if name.partition("@")[0] == partition)
+    return min(streams, default=0)

@@ -1,9 +1,6 @@
 """Listing, redriving and discarding dead letters."""
 
-import os
-import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +9,12 @@ import typer
 from tropism.app.platform import open_platform, read_settings
 from tropism.cli.console import confirm, print_json, print_table, say
 from tropism.core.codec import cloud_event
-from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError, NotFoundError
 from tropism.core.time import iso
 from tropism.ports.platform import Platform
-from tropism.ports.state import Commit, Lease, Position
-from tropism.runtime.dead import DeadLetter, dead_letters, forget, redriven
+from tropism.runtime import dead
+from tropism.runtime.dead import DeadLetter, dead_letters
 
-CONSUMER = "tropism-dead-letters"
-"""The consumer whose lease these commands commit under, one command at a time."""
-
-_LEASE_SECONDS = 15.0
 _COMMIT_COUNT = 200
 _NO_BOUND = 2**62
 
@@ -123,47 +115,35 @@ def _told(letter: DeadLetter) -> dict[str, Any]:
 async def redrive(choice: Choice, *, json: bool) -> None:
     """Move letters back to their handlers."""
     choice.check("redrive")
-    async with open_platform(read_settings()) as platform, _leased(platform) as lease:
-        letters = choice.of(await dead_letters(platform.state, choice.service or "", count_max=_NO_BOUND))
-        now_us = platform.clock.now_us()
-        await _move(platform, lease, letters, lambda letter: (redriven(letter, now_us),))
-    _report("redriven", letters, json=json)
+    async with open_platform(read_settings()) as platform:
+        letters = await _chosen(platform, choice)
+        moved = await _in_parts(letters, lambda part: dead.redrive(platform, part))
+    _report("redriven", moved, json=json)
 
 
 async def discard(choice: Choice, *, yes: bool, json: bool) -> None:
     """Forget letters."""
     choice.check("discard")
     async with open_platform(read_settings()) as platform:
-        letters = choice.of(await dead_letters(platform.state, choice.service or "", count_max=_NO_BOUND))
+        letters = await _chosen(platform, choice)
         if letters and not confirm(f"Discard {_count(letters)} for good?", yes=yes):
             raise typer.Exit(1)
-        async with _leased(platform) as lease:
-            await _move(platform, lease, letters, lambda _: ())
-    _report("discarded", letters, json=json)
+        moved = await _in_parts(letters, lambda part: dead.discard(platform, part))
+    _report("discarded", moved, json=json)
 
 
-@asynccontextmanager
-async def _leased(platform: Platform) -> AsyncIterator[Lease]:
-    holder = f"{socket.gethostname()}/{os.getpid()}"
-    lease, _ = await platform.state.acquire(CONSUMER, holder, lease_seconds=_LEASE_SECONDS)
-    try:
-        yield lease
-    finally:
-        await platform.state.release(lease)
+async def _chosen(platform: Platform, choice: Choice) -> list[DeadLetter]:
+    return choice.of(await dead_letters(platform.state, choice.service or "", count_max=_NO_BOUND))
 
 
-async def _move(
-    platform: Platform,
-    lease: Lease,
-    letters: Sequence[DeadLetter],
-    outputs_of: Callable[[DeadLetter], tuple[Record, ...]],
-) -> None:
-    """Remove letters, and in the same commits append what takes their place."""
+async def _in_parts(
+    letters: Sequence[DeadLetter], move: Callable[[Sequence[DeadLetter]], Awaitable[list[DeadLetter]]]
+) -> list[DeadLetter]:
+    """Move letters in commits of a bounded size."""
+    moved: list[DeadLetter] = []
     for start in range(0, len(letters), _COMMIT_COUNT):
-        part = letters[start : start + _COMMIT_COUNT]
-        writes = [forget(letter) for letter in part]
-        outputs = [record for letter in part for record in outputs_of(letter)]
-        await platform.state.commit(Commit(lease, Position(), writes, outputs))
+        moved.extend(await move(letters[start : start + _COMMIT_COUNT]))
+    return moved
 
 
 def _count(letters: Sequence[DeadLetter]) -> str:

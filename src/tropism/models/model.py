@@ -51,7 +51,8 @@ class Model:
     """Anything that decides on an event: it has versions, and is judged by outcomes.
 
     A handler is given it by ``risk: Decider = use(model)``. ``train`` must be a function of a module, for
-    it runs in another process.
+    it runs in another process. ``feature_names`` names the features where no NamedTuple can, because they
+    are known only when the program runs.
 
     Raises: InvalidInputError if the features function does not say what it reads and returns, if no other
     process could import ``train``, or if the policy names a slice that is no feature.
@@ -68,6 +69,7 @@ class Model:
         policy: Policy | None = None,
         metrics: Sequence[Callable[..., float | None]] = (),
         seed: int = 0,
+        feature_names: Sequence[str] | None = None,
     ) -> None:
         self.name = name
         self.decides_on = decides_on
@@ -78,7 +80,7 @@ class Model:
         self.metrics = tuple(metrics)
         self.seed = seed
         self.feature_views = _feature_views(name, features)
-        self.feature_names = _feature_names(name, features)
+        self.feature_names = _feature_names(name, features) if feature_names is None else tuple(feature_names)
         check_train(name, train)
         _check_slices(name, self.policy, self.feature_names)
         self.rollouts = View(
@@ -186,7 +188,7 @@ def _feature_names(name: str, features: Features) -> tuple[str, ...]:
     if not fields:
         raise InvalidInputError(
             f"Cannot make model {name!r}: its features do not say what they return. "
-            f"Annotate the function with a NamedTuple."
+            f"Annotate the function with a NamedTuple, or pass feature_names."
         )
     return tuple(fields)
 

@@ -1,13 +1,14 @@
 """Events that could not be handled, with cause and history."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import msgspec
 
 from tropism.core.envelope import Record, derived_id
 from tropism.ports.platform import Platform
-from tropism.ports.state import Commit, State, Write
+from tropism.ports.state import Commit, Lease, Position, State, Write
 
 NAMESPACE = "dead-letters"
 
@@ -82,30 +83,46 @@ def redriven(letter: DeadLetter, now_us: int) -> Record:
     )
 
 
-async def redrive(platform: Platform, letters: Sequence[DeadLetter]) -> None:
+async def redrive(platform: Platform, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
     """Take letters from the dead letters, and put their events before the handlers that gave up on them.
 
-    Where log and state commit together it happens wholly or not at all; elsewhere an event may be put
-    there twice, under one id.
+    Returns those that were still there. Where log and state commit together it happens wholly or not at
+    all; elsewhere an event may be put there twice, under one id.
+
+    Raises: ConflictError while another process moves dead letters.
     """
-    records = [redriven(letter, platform.clock.now_us()) for letter in letters]
     together = platform.log.capabilities.commit_domain == platform.state.commit_domain
-    if not together:
-        await platform.log.append(records)
-    await _commit(platform, [forget(letter) for letter in letters], records if together else ())
+    async with _leased(platform.state) as (lease, position):
+        there = await _still_there(platform.state, letters)
+        records = [redriven(letter, platform.clock.now_us()) for letter in there]
+        if not together:
+            await platform.log.append(records)
+        writes = [forget(letter) for letter in there]
+        await platform.state.commit(Commit(lease, position, writes, records if together else ()))
+    return there
 
 
-async def discard(platform: Platform, letters: Sequence[DeadLetter]) -> None:
-    """Take letters from the dead letters for good."""
-    await _commit(platform, [forget(letter) for letter in letters], ())
+async def discard(platform: Platform, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+    """Take letters from the dead letters for good, and return those that were still there.
+
+    Raises: ConflictError while another process moves dead letters.
+    """
+    async with _leased(platform.state) as (lease, position):
+        there = await _still_there(platform.state, letters)
+        await platform.state.commit(Commit(lease, position, [forget(letter) for letter in there]))
+    return there
 
 
-async def _commit(platform: Platform, writes: Sequence[Write], outputs: Sequence[Record]) -> None:
-    state = platform.state
-    lease, position = await state.acquire(
-        "tropism-dead-letters", f"redrive/{uuid4().hex}", lease_seconds=30.0
-    )
+@asynccontextmanager
+async def _leased(state: State) -> AsyncIterator[tuple[Lease, Position]]:
+    lease, position = await state.acquire(CONSUMER, f"redrive/{uuid4().hex}", lease_seconds=30.0)
     try:
-        await state.commit(Commit(lease, position, writes, outputs))
+        yield lease, position
     finally:
         await state.release(lease)
+
+
+async def _still_there(state: State, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+    """Return the letters that nobody moved since they were read; to be asked under the lease."""
+    found = await state.get(NAMESPACE, [forget(letter).key for letter in letters])
+    return [letter for letter, data in zip(letters, found, strict=True) if data is not None]

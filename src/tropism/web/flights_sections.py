@@ -19,7 +19,7 @@ from tropism.web.facts import (
     promotions,
 )
 from tropism.web.heat import HeatMap, HeatRow, shade_legend
-from tropism.web.layout import Band, Frame
+from tropism.web.layout import Band, Chart, Frame
 from tropism.web.lines import LineChart
 from tropism.web.multiples import figure, key, line_legend, small_multiples
 from tropism.web.page import Column, Row, ledger, note, score_table, section
@@ -68,13 +68,14 @@ def quality_section(histories: Sequence[History], steps: Sequence[Step], storms:
         lines(histories, "auc", NAMES),
         tuple(storms),
         pins,
+        period="Week of",
     )
     panels: tuple[tuple[str, Metric], ...] = (
         ("Log loss per week, lower is better", "log_loss"),
         ("Brier score per week, lower is better", "brier"),
     )
     others = [
-        LineChart(title, title, lines(histories, metric, NAMES), tuple(storms), named=False)
+        LineChart(title, title, lines(histories, metric, NAMES), tuple(storms), named=False, period="Week of")
         for title, metric in panels
     ]
     return section(
@@ -95,6 +96,7 @@ def gain_section(histories: Sequence[History], steps: Sequence[Step], storms: Se
         tuple(storms),
         promotions(steps),
         baseline=0.0,
+        period="Week of",
     )
     return section(
         "What learning adds",
@@ -144,10 +146,12 @@ def drift_section(drift: Sequence[HeatRow], steps: Sequence[Step]) -> Markup:
 
 def calibration_section(curves: Sequence[tuple[str, RowName, Sequence[CalibrationPoint]]]) -> Markup:
     """Return a calibration plot for each row."""
-    plots = [
+    plots: list[Chart] = [
         CalibrationPlot(name, f"Calibration of {name}.", tuple(points), TONES[row])
         for name, row, points in curves
     ]
+    if not plots:
+        plots = [CalibrationPlot("Calibration", "No curve is known yet.", ())]
     return section(
         "Calibration: can the outputs be taken at their word?",
         "Of the flights that were given 0.3, three in ten should be late: the closer to the diagonal, "

@@ -36,7 +36,10 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class LineChart:
-    """Lines over time. ``baseline`` draws one value across; ``digits`` is how exactly values are told."""
+    """Lines over time. ``baseline`` draws one value across; ``digits`` is how exactly values are told.
+
+    ``period`` is said before the day of a value, such as "week of"; ``named`` puts names at the lines' ends.
+    """
 
     title: str
     description: str
@@ -46,6 +49,7 @@ class LineChart:
     digits: int = 3
     baseline: float | None = None
     named: bool = True
+    period: str = ""
 
     def draw(self, frame: Frame) -> Markup:
         """Return the drawing as one inline SVG."""
@@ -161,7 +165,7 @@ class _Plot:
             *(
                 titled(
                     "circle",
-                    f"{each.name}, {day(time)}: {decimal(value, self.chart.digits)}",
+                    f"{each.name}, {self._when(time)}: {decimal(value, self.chart.digits)}",
                     cx=self.x(time),
                     cy=self.y(value),
                     r=5,
@@ -177,11 +181,14 @@ class _Plot:
         by_time = [dict(each.points) for each in self.series]
         times = sorted({time for each in by_time for time in each})
         points = [
-            [round(self.x(time), 1), day(time), [self._reading(each.get(time)) for each in by_time]]
+            [round(self.x(time), 1), self._when(time), [self._reading(each.get(time)) for each in by_time]]
             for time in times
         ]
         told = {"series": [[each.name, each.tone] for each in self.series], "points": points}
         return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+
+    def _when(self, time_us: int) -> str:
+        return f"{self.chart.period} {day(time_us)}".strip()
 
     def _reading(self, value: float | None) -> list[str | float | None]:
         height = None if value is None else round(self.y(value), 1)

@@ -188,7 +188,7 @@ def _column_name(column: Column) -> Markup:
     if column.better is None:
         return text(column.name)
     arrow, words = ("↑", "higher is better") if column.better == "higher" else ("↓", "lower is better")
-    return join([text(column.name), Markup(" "), tag("span", text(arrow), class_="arrow", title=words)])
+    return join([text(column.name), Markup("&nbsp;"), tag("span", text(arrow), class_="arrow", title=words)])
 
 
 def _cell(column: Column, value: float | None, best: bool) -> Markup:

@@ -110,7 +110,8 @@ def _moments(low_us: int, high_us: int, step: int) -> list[datetime]:
     width = step * 1_000_000
     monday = 4 * _DAY * 1_000_000 if step >= 7 * _DAY else 0  # of the first week of 1970
     first = -(-(low_us - monday) // width)
-    return [at(each * width + monday) for each in range(first, (high_us - monday) // width + 1)]
+    found = [at(each * width + monday) for each in range(first, (high_us - monday) // width + 1)]
+    return [each for each in found if low_us <= instant_us(each) <= high_us]  # the calendar has ends
 
 
 def _labelled(found: list[datetime], step: int) -> list[Tick]:

@@ -128,7 +128,7 @@ def _quality(card: WhatIfCard) -> Markup:
             named=False,
         ),
     ]
-    legend = line_legend(loss.series[::-1], *pin_keys(pins))
+    legend = line_legend(lines(card.histories, "accuracy", NAMES)[::-1], *pin_keys(pins))
     return section(
         "Quality over time",
         "Log loss is what being sure of the wrong thing costs: lower is better. Where the lines part, "

@@ -59,7 +59,12 @@ def flights(seed: int = 7) -> FlightsReport:
 def histories(chance: random.Random) -> tuple[History, ...]:
     made = []
     hard = [0.02 * math.sin(k / 3.1) + chance.gauss(0, 0.009) for k in range(len(WEEKS))]
-    for row, level, decay in (("static", 0.765, 0.00145), ("cron", 0.774, 0.0), ("tropism", 0.775, 0.0), ("hindsight", 0.789, 0.0)):
+    for row, level, decay in (
+        ("static", 0.765, 0.00145),
+        ("cron", 0.774, 0.0),
+        ("tropism", 0.775, 0.0),
+        ("hindsight", 0.789, 0.0),
+    ):
         periods = []
         for k, start in enumerate(WEEKS):
             auc = level - decay * k + hard[k] + chance.gauss(0, 0.004)
@@ -73,17 +78,43 @@ def steps() -> tuple[Step, ...]:
     made = [Step(START - 2 * DAY, "promoted", 1, "first version", "policy")]
     for k, days in enumerate(PROMOTED):
         at = START + days * DAY
-        facts = (("outcomes", 5_120.0 + 37 * k), ("brier_difference", -0.0031 - k * 1e-4), ("e_value", 23.4 + k))
-        made.append(Step(at - 5 * DAY, "training requested", k + 2, "performance: log loss .012 above its reference", "policy"))
-        made.append(Step(at - 5 * DAY + 9 * 60 * MICROSECONDS, "shadow started", k + 2, "backtest passed", "policy", facts[:1]))
+        facts = (
+            ("outcomes", 5_120.0 + 37 * k),
+            ("brier_difference", -0.0031 - k * 1e-4),
+            ("e_value", 23.4 + k),
+        )
+        made.append(
+            Step(
+                at - 5 * DAY,
+                "training requested",
+                k + 2,
+                "performance: log loss .012 above its reference",
+                "policy",
+            )
+        )
+        made.append(
+            Step(
+                at - 5 * DAY + 9 * 60 * MICROSECONDS,
+                "shadow started",
+                k + 2,
+                "backtest passed",
+                "policy",
+                facts[:1],
+            )
+        )
         made.append(Step(at, "promoted", k + 2, "the challenger's Brier score is lower", "policy", facts))
-    made.append(Step(START + 207 * DAY, "rolled back", 12, "loss rose after promotion", "watch", (("e_value", 41.0),)))
+    made.append(
+        Step(START + 207 * DAY, "rolled back", 12, "loss rose after promotion", "watch", (("e_value", 41.0),))
+    )
     return tuple(made)
 
 
 def spans() -> tuple[Span, ...]:
     ends = [START + days * DAY for days in PROMOTED] + [WEEKS[-1] + WEEK]
-    made = [Span("v1", "training", START - 3 * DAY, START - 2 * DAY), Span("v1", "champion", START - 2 * DAY, ends[0])]
+    made = [
+        Span("v1", "training", START - 3 * DAY, START - 2 * DAY),
+        Span("v1", "champion", START - 2 * DAY, ends[0]),
+    ]
     for k, at in enumerate(ends[:-1]):
         name = f"v{k + 2}"
         made += [
@@ -94,7 +125,10 @@ def spans() -> tuple[Span, ...]:
             Span(f"v{k + 1}", "watch", at, at + 6 * DAY),
         ]
     made.append(Span("v12", "rolled back", ends[11], ends[11] + 3 * DAY, "loss rose after promotion"))
-    made += [Span("v14", "training", START + 280 * DAY, START + 281 * DAY), Span("v14", "shadow", START + 281 * DAY, START + 296 * DAY, "grew stale")]
+    made += [
+        Span("v14", "training", START + 280 * DAY, START + 281 * DAY),
+        Span("v14", "shadow", START + 281 * DAY, START + 296 * DAY, "grew stale"),
+    ]
     return tuple(made)
 
 
@@ -110,19 +144,35 @@ def drift(chance: random.Random, k: int) -> tuple[tuple[int, float | None], ...]
 
 def curve(bend: float) -> tuple[CalibrationPoint, ...]:
     return tuple(
-        CalibrationPoint((k + 0.5) / 10, ((k + 0.5) / 10) ** bend, int(90_000 * math.exp(-k / 2.6))) for k in range(10)
+        CalibrationPoint((k + 0.5) / 10, ((k + 0.5) / 10) ** bend, int(90_000 * math.exp(-k / 2.6)))
+        for k in range(10)
     )
 
 
-def card(seed: int = 7, *, table: str = "shipments.parquet", weeks: int = 40, decay: float = 0.0022) -> WhatIfCard:
+def card(
+    seed: int = 7, *, table: str = "shipments.parquet", weeks: int = 40, decay: float = 0.0022
+) -> WhatIfCard:
     chance = random.Random(seed)
     made = []
-    for row, loss, slope, accuracy in (("no-change", None, 0.0, 0.71), ("static", 0.45, decay, 0.8), ("cron", 0.445, 0.0, 0.812), ("tropism", 0.444, 0.0, 0.813)):
+    for row, loss, slope, accuracy in (
+        ("no-change", None, 0.0, 0.71),
+        ("static", 0.45, decay, 0.8),
+        ("cron", 0.445, 0.0, 0.812),
+        ("tropism", 0.444, 0.0, 0.813),
+    ):
         periods = []
         for k in range(weeks):
             noise = chance.gauss(0, 0.012)
             own = None if loss is None else loss + slope * k + noise
-            periods.append(Quality(START + WEEK * k, 900, None if own is None else 1.2 - own, own, accuracy=accuracy - slope * k * 0.4 - noise))
+            periods.append(
+                Quality(
+                    START + WEEK * k,
+                    900,
+                    None if own is None else 1.2 - own,
+                    own,
+                    accuracy=accuracy - slope * k * 0.4 - noise,
+                )
+            )
         made.append(History(row, tuple(periods)))  # type: ignore[arg-type]
     return WhatIfCard(
         table=table,

@@ -34,7 +34,9 @@ def line(*values, name="a", **more):
 
 
 def heat(*values, name="a"):
-    return HeatMap("t", "d", (HeatRow(name, tuple((WEEK * k, each) for k, each in enumerate(values))),), (0.1, 0.2))
+    return HeatMap(
+        "t", "d", (HeatRow(name, tuple((WEEK * k, each) for k, each in enumerate(values))),), (0.1, 0.2)
+    )
 
 
 EMPTY = [
@@ -89,7 +91,9 @@ def test_every_drawing_is_well_formed_named_and_finite(chart, frame):
     assert picture.tag == "svg"
     assert [each.tag for each in picture][:2] == ["title", "desc"]
     assert picture.get("role") == "img"
-    shapes = {key: value for each in picture.iter() for key, value in each.items() if not key.startswith("data-")}
+    shapes = {
+        key: value for each in picture.iter() for key, value in each.items() if not key.startswith("data-")
+    }
     assert not re.search(r"\b(nan|inf)\b|e\+", " ".join(shapes.values()))
     assert not list(picture.iter("script"))
 
@@ -100,7 +104,16 @@ def test_no_shape_leaves_its_frame(chart, frame):
     picture = drawn(chart, frame)
     _, _, width, height = map(float, (picture.get("viewBox") or "").split())
     for each in picture.iter():
-        for key, most in (("x", width), ("cx", width), ("x1", width), ("x2", width), ("y", height), ("cy", height), ("y1", height), ("y2", height)):
+        for key, most in (
+            ("x", width),
+            ("cx", width),
+            ("x1", width),
+            ("x2", width),
+            ("y", height),
+            ("cy", height),
+            ("y1", height),
+            ("y2", height),
+        ):
             place = float(each.get(key, "0"))
             assert -12 <= place <= most + 12, (each.tag, key, place)
 
@@ -116,7 +129,15 @@ def test_an_absent_value_breaks_the_line():
     assert [each.count("M") for each in paths] == [2]
     assert len([each for each in picture.iter("circle") if each.get("class") == "dot"]) == 1
     told = json.loads(picture.get("data-hover", ""))
-    assert [point[2][0][0] for point in told["points"]] == ["0.100", "0.200", "–", "0.400", "0.500", "–", "0.600"]
+    assert [point[2][0][0] for point in told["points"]] == [
+        "0.100",
+        "0.200",
+        "–",
+        "0.400",
+        "0.500",
+        "–",
+        "0.600",
+    ]
     assert told["points"][2][2][0][1] is None
 
 
@@ -127,7 +148,9 @@ def test_points_tell_their_values_without_scripts():
 
 def test_every_line_is_named_at_its_end():
     picture = drawn(LineChart("t", "d", (line(1, 1, name="one"), line(1, 1, name="two"))), WIDE)
-    names = {each.text: float(each.get("y", 0)) for each in picture.iter("text") if each.get("class") == "name"}
+    names = {
+        each.text: float(each.get("y", 0)) for each in picture.iter("text") if each.get("class") == "name"
+    }
     assert names.keys() == {"one", "two"}
     assert abs(names["one"] - names["two"]) >= 15
 
@@ -135,7 +158,7 @@ def test_every_line_is_named_at_its_end():
 def test_shades_part_at_the_thresholds_and_absent_is_hollow():
     chart = heat(0.05, 0.1, 0.2, None)
     assert [chart.shade(each) for each in (0.05, 0.1, 0.2, None, math.nan)] == [0, 1, 2, None, None]
-    cells = [each for each in drawn(chart, WIDE).iter("rect")]
+    cells = list(drawn(chart, WIDE).iter("rect"))
     assert [each.get("class") for each in cells] == ["h0", "h1", "h2", "hx"]
     assert [each.findtext("title") for each in cells][-1] == "a, 22 Jan 1970:  –"
     assert "not computed" in shade_legend(chart)
@@ -144,13 +167,19 @@ def test_shades_part_at_the_thresholds_and_absent_is_hollow():
 
 def test_a_span_that_lasts_reaches_the_end():
     spans = (Span("v1", "champion", 0, None), Span("v2", "shadow", 0, WEEK))
-    blocks = [each for each in drawn(Timeline("t", "d", spans), WIDE).iter("rect") if (each.get("class") or "").startswith("g-")]
+    blocks = [
+        each
+        for each in drawn(Timeline("t", "d", spans), WIDE).iter("rect")
+        if (each.get("class") or "").startswith("g-")
+    ]
     assert blocks[0].get("width") == blocks[1].get("width")
     assert (blocks[0].findtext("title") or "").startswith("v1 champion, since")
 
 
 def test_many_buckets_are_joined_and_none_is_lost():
-    picture = drawn(Histogram("t", "d", tuple(Bucket(1.01**k, 1.01 ** (k + 1), 1) for k in range(1400))), WIDE)
+    picture = drawn(
+        Histogram("t", "d", tuple(Bucket(1.01**k, 1.01 ** (k + 1), 1) for k in range(1400))), WIDE
+    )
     titles = [each.findtext("title") or "" for each in picture.iter("rect")]
     assert len(titles) <= 60
     assert sum(int(each.split(": ")[1].split(" ")[0]) for each in titles) == 1400

@@ -28,7 +28,15 @@ def test_ticks_of_any_numbers_are_few_ascending_and_inside(values, most):
 
 def test_round_numbers_for_a_narrow_range():
     assert [tick.label for tick in number_ticks(0.66, 0.84, 4)] == ["0.70", "0.75", "0.80"]
-    assert [tick.label for tick in number_ticks(-0.02, 0.11, 7)] == ["−0.02", "0.00", "0.02", "0.04", "0.06", "0.08", "0.10"]
+    assert [tick.label for tick in number_ticks(-0.02, 0.11, 7)] == [
+        "−0.02",
+        "0.00",
+        "0.02",
+        "0.04",
+        "0.06",
+        "0.08",
+        "0.10",
+    ]
     assert [tick.label for tick in number_ticks(0, 36_000, 4)] == ["0", "10 k", "20 k", "30 k"]
     assert [tick.label for tick in number_ticks(0, 2_000_000, 4)] == ["0", "1 M", "2 M"]
 
@@ -43,7 +51,14 @@ def test_ticks_of_any_time_are_few_ascending_and_inside(start, length, most):
 
 @pytest.mark.parametrize(
     ("days", "first", "below"),
-    [(364, "Mar", "2013"), (330, "Feb", "2013"), (40, "7 Jan", "2013"), (3, "06:00", "1 Jan 2013"), (2000, "Jul", "2013"), (9000, "2016", "")],
+    [
+        (364, "Mar", "2013"),
+        (330, "Feb", "2013"),
+        (40, "7 Jan", "2013"),
+        (3, "06:00", "1 Jan 2013"),
+        (2000, "Jul", "2013"),
+        (9000, "2016", ""),
+    ],
 )
 def test_time_is_told_in_the_units_of_its_span(days, first, below):
     tick = time_ticks(START, START + days * DAY, 12)[0]

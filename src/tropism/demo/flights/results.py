@@ -60,6 +60,7 @@ class Results:
     latencies: NDArray[np.float64]
     events: int
     expired: int
+    subjects: int
     steps: tuple[Step, ...]
     windows: tuple[dict[str, Any], ...]
     digest: str
@@ -125,6 +126,7 @@ def _results(
         latencies=np.array([d.latency_us for d, _ in made], dtype=np.float64) / 1e6,
         events=events,
         expired=sum(s.record.type == "outcomes.missed.v1" for s in outcomes),
+        subjects=len({d.subject for d, _ in made}),
         steps=tuple(steps),
         windows=tuple(msgspec.json.decode(s.record.data) for s in observed),
         digest=digest_of(made, steps),

@@ -39,7 +39,7 @@
       tip.className = "tip";
       tip.setAttribute("role", "status");
       html("b", when, tip);
-      values.forEach(([words, y], k) => {
+      values.map((value, k) => [...value, k]).reverse().forEach(([words, y, k]) => {  // what is on top comes first
         const row = html("div", "", tip);
         row.className = "t-" + told.series[k][1];
         html("i", told.series[k][0], row);

@@ -1,0 +1,169 @@
+"""Living through a table on the real engine, in event time, in memory."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tropism.adapters.local.clock import SystemClock
+from tropism.adapters.memory import MemoryCompute, MemoryStore
+from tropism.app.app import App
+from tropism.core.time import to_us
+from tropism.models.model import Model
+from tropism.models.policy import Policy
+from tropism.models.rows import Train
+from tropism.ports.log import Log
+from tropism.ports.platform import Platform
+from tropism.runtime.runtime import Runtime, RuntimeOptions
+from tropism.whatif.system import SERVICE, records_of, system_of, within
+from tropism.whatif.table import Table
+
+PARTITIONS = 1
+PAGE = 20_000
+TOPICS = {"table": PARTITIONS}
+UNSTABLE = {"seconds"}
+"""Fields of steps that tell how long something took: of two equal runs, they alone differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a replay is: events taken in of how many, up to when in event time, and who decides."""
+
+    stage: str
+    done: int
+    total: int
+    time_us: int | None = None
+    champion: int = 0
+
+
+Say = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A control event of the loop: when, of what type, and what it says."""
+
+    at_us: int
+    type: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What the loop did with a table.
+
+    Shapes: n outputs in the table's order, nan while there was no version yet, and the versions that gave
+    them. ``missed`` decisions never learned their outcome.
+    """
+
+    outputs: NDArray[np.float64]
+    versions: NDArray[np.int64]
+    steps: tuple[Step, ...]
+    missed: int
+    digest: str
+
+    def count(self, *types: str) -> int:
+        """Return how many steps there are of some types."""
+        return sum(step.type in types for step in self.steps)
+
+
+class _Decision(msgspec.Struct):
+    subject: str
+    version: int
+    output: float | None
+
+
+async def replay(table: Table, train: Train, policy: Policy, seed: int, say: Say) -> Replayed:
+    """Let the loop live through a table, and return what it did."""
+    store = MemoryStore(partitions_default=PARTITIONS)
+    platform = Platform(store.log, store.state, store.blobs, MemoryCompute(), SystemClock())
+    app, model = system_of(table, train, policy, seed)
+    records = await asyncio.to_thread(records_of, table)
+    await platform.log.create_topics(TOPICS)
+    await platform.log.append(records)
+    # Past the last label every decision has an outcome, or has waited for one in vain.
+    end_us = records[-1].time_us + to_us(within(table)) + 2
+    await _run(platform, app, model, end_us, len(records), say)
+    return await _read(platform.log, table)
+
+
+async def _run(platform: Platform, app: App, model: Model, end_us: int, total: int, say: Say) -> None:
+    options = RuntimeOptions(live=False, partitions=PARTITIONS)
+    runtime = Runtime(app.services, platform, types=app.events, options=options)
+    await runtime.start()
+    telling = asyncio.create_task(_tell(runtime, platform, model, total, say))
+    try:
+        runtime.watermarks.advance_sources(end_us)
+        await runtime.wait_until(end_us)
+        await runtime.stop()
+    finally:
+        telling.cancel()
+        with suppress(asyncio.CancelledError):
+            await telling
+    say(Progress("Tropism", total, total, end_us))
+
+
+async def _tell(runtime: Runtime, platform: Platform, model: Model, total: int, say: Say) -> None:
+    while True:
+        worker = runtime.workers.get(SERVICE)
+        if worker is not None:
+            found = worker.latest(model.rollouts.name, model.name)
+            champion = 0 if found is None or found[0] is None else found[0][0]
+            time_us = runtime.watermarks.services.get(SERVICE)
+            say(Progress("Tropism", worker.taken, total, time_us, champion))
+        await platform.clock.sleep(0.2)
+
+
+async def _read(log: Log, table: Table) -> Replayed:
+    place = {key: row for row, key in enumerate(table.keys)}
+    outputs, versions = np.full(len(table), np.nan), np.zeros(len(table), dtype=np.int64)
+    decoder = msgspec.json.Decoder(_Decision)
+    for record in await _records(log, "decisions"):
+        made = decoder.decode(record.data)
+        versions[place[made.subject]] = made.version
+        if made.output is not None:
+            outputs[place[made.subject]] = made.output
+    steps = [
+        Step(record.time_us, record.type, msgspec.json.decode(record.data))
+        for topic in ("models", "training")
+        for record in await _records(log, topic)
+    ]
+    steps.sort(key=lambda step: (step.at_us, step.type))
+    missed = sum(record.type == "outcomes.missed.v1" for record in await _records(log, "outcomes"))
+    return Replayed(outputs, versions, tuple(steps), missed, _digest(outputs, versions, steps))
+
+
+async def _records(log: Log, topic: str) -> list[Any]:
+    found: list[Any] = []
+    for partition, end in (await log.ends([topic])).items():
+        for start in range(0, end, PAGE):
+            page = await log.read({partition: start}, count_max=PAGE)
+            found.extend(stored.record for stored in page.get(partition, ()))
+    return found
+
+
+def _digest(outputs: NDArray[np.float64], versions: NDArray[np.int64], steps: list[Step]) -> str:
+    """Return the digest of all decisions in order of time and of all steps, floats to 9 significant digits."""
+    digest = sha256()
+    for version, output in zip(versions.tolist(), outputs.tolist(), strict=True):
+        digest.update(f"{version} {output:.9g}\n".encode())
+    for step in steps:
+        kept = {name: value for name, value in step.data.items() if name not in UNSTABLE}
+        digest.update(f"{step.at_us} {step.type} {_stable(kept)}\n".encode())
+    return digest.hexdigest()
+
+
+def _stable(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}:{_stable(value[name])}" for name in sorted(value)) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join([_stable(each) for each in value]) + "]"
+    return repr(value)
