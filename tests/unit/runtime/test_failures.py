@@ -6,7 +6,21 @@ from typing import Any
 
 import pytest
 
-from tropism import App, Event, Retry, Service, State, Tick, View, hours, minutes, seconds, testing, total, use
+from tropism import (
+    App,
+    Event,
+    Retry,
+    Service,
+    State,
+    Tick,
+    View,
+    hours,
+    minutes,
+    seconds,
+    testing,
+    total,
+    use,
+)
 from tropism.core.errors import InvalidInputError, UnavailableError
 from tropism.runtime.dead import DeadLetter
 
