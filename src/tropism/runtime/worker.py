@@ -292,7 +292,9 @@ class Worker:
 
     def _until_tick(self) -> float:
         due_us = self._admission.next_tick_us()
-        longest = 1.0 if self._ttls else 60.0
+        # What expires is looked for so often that it is late by a hundredth of its life at most.
+        shortest = min((ttl.total_seconds() for ttl in self._ttls.values()), default=6000.0)
+        longest = min(60.0, max(1.0, shortest / 100))
         if due_us is None:
             return longest
         return min(longest, max(0.01, (due_us - self._platform.clock.now_us()) / MICROSECONDS))
