@@ -67,6 +67,7 @@ class Worker:
         self.handled = 0
         self.dead = 0
         self.is_open = False
+        self._is_waiting = False
         clock = platform.clock
         self._platform = replace(
             platform, log=PatientLog(platform.log, clock), state=PatientState(platform.state, clock)
@@ -87,6 +88,7 @@ class Worker:
 
     async def start(self) -> None:
         """Take the lease, and take back where the service stood. Raises: ConflictError if it is held."""
+        self._is_waiting = False
         lease, position = await self._platform.state.acquire(
             self.service.name, self._options.holder, lease_seconds=self._options.lease_seconds
         )
@@ -195,6 +197,11 @@ class Worker:
     # -- running ----------------------------------------------------------------------------------
 
     @property
+    def is_idle(self) -> bool:
+        """Whether it is at work and there is nothing to do: it has read all there is, and committed it."""
+        return self.is_open and self._is_waiting and not self.in_flight
+
+    @property
     def in_flight(self) -> int:
         """How many events are taken in and not committed."""
         return self._committer.in_flight if self.is_open else 0
@@ -265,7 +272,9 @@ class Worker:
             ends = least(self._intake.ends, self._side.ends)
             await self._wait_for_room()
             if not self._stopping.is_set() and not await self._admit():
+                self._is_waiting = True
                 await self._wait_for_more(changed, ends)
+                self._is_waiting = False
         await asyncio.Event().wait()
 
     async def _wait_for_room(self) -> None:

@@ -6,7 +6,22 @@ from typing import Any
 
 import pytest
 
-from tropism import App, Event, Expired, Service, State, Tick, View, days, hours, last, minutes, seconds, testing, use
+from tropism import (
+    App,
+    Event,
+    Expired,
+    Service,
+    State,
+    Tick,
+    View,
+    days,
+    hours,
+    last,
+    minutes,
+    seconds,
+    testing,
+    use,
+)
 from tropism.core.time import instant_us, to_us
 from tropism.testing.run import START
 
