@@ -14,8 +14,9 @@ from tropism.ports.state import Write
 from tropism.runtime.batch import Batch
 from tropism.runtime.handler import Expired, Handler, Injection, Shape, check_outputs, collect
 from tropism.runtime.inject import Opened, Output, State, Subject
+from tropism.runtime.table import Table
 from tropism.runtime.values import Values
-from tropism.runtime.view import Reader, Table, View
+from tropism.runtime.view import Reader, View
 from tropism.runtime.work import Delivery, Item, tie
 
 

@@ -9,7 +9,8 @@ from tropism.runtime.attempts import GaveUp
 from tropism.runtime.cursor import Fed
 from tropism.runtime.dead import VIEW, DeadLetter, write_of
 from tropism.runtime.streams import Stream
-from tropism.runtime.view import Reader, Table, View
+from tropism.runtime.table import Table
+from tropism.runtime.view import Reader, View
 
 
 class Tables:
