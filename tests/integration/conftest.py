@@ -1,5 +1,8 @@
-"""Running the command as users do: another process, in a folder of its own."""
+"""Running the command as users do, in a folder of its own."""
 
+import contextlib
+import importlib
+import io
 import json
 import os
 import signal
@@ -12,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tropism.cli.main import main
 
 SRC = Path(__file__).parents[2] / "src"
 PATIENCE_SECONDS = 60.0
@@ -52,6 +57,14 @@ class Running:
         return self.process.wait(PATIENCE_SECONDS)
 
 
+def _left_with(command):
+    try:
+        command()
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
+    return 0
+
+
 def wait_until(condition, told=lambda: ""):
     """Wait for a condition: polling, because other processes have no way to wake this one."""
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -76,22 +89,47 @@ class Folder:
         scratch.replace(target)
         return target
 
-    def run(self, *arguments, code=0, input=None, **more):
+    def run(self, *arguments, code=0, input=None, apart=False, **more):
+        """Run a command to its end: here, as starting an interpreter takes longer; or in a process apart."""
+        how = self._run_apart if apart else self._run_here
+        done = how([str(argument) for argument in arguments], input, environment(**more))
+        assert code is None or done.code == code, f"{arguments}: {done.code}\n{done.out}\n{done.err}"
+        assert "Traceback" not in done.err
+        return done
+
+    def _run_apart(self, arguments, input, env):
         done = subprocess.run(
-            [sys.executable, "-m", "tropism.cli.main", *map(str, arguments)],
+            [sys.executable, "-m", "tropism.cli.main", *arguments],
             cwd=self.path,
-            env=environment(**more),
+            env=env,
             input=input,
             stdin=None if input is not None else subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=PATIENCE_SECONDS,
         )
-        assert code is None or done.returncode == code, (
-            f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        )
-        assert "Traceback" not in done.stderr
         return Result(done.returncode, done.stdout, done.stderr)
+
+    def _run_here(self, arguments, input, env):
+        out, err = io.StringIO(), io.StringIO()
+        stdin = io.TextIOWrapper(io.BytesIO((input or "").encode()))
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            patch.chdir(self.path)
+            patch.setattr(os, "environ", env)
+            patch.setattr(sys, "argv", ["tropism", *arguments])
+            patch.setattr(sys, "path", [*sys.path])
+            patch.setattr(sys, "stdin", stdin)
+            # Modules written since were not there when their folder was last looked at.
+            importlib.invalidate_caches()
+            code = _left_with(main)
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", "")).startswith(str(self.path)):
+                del sys.modules[name]
+        return Result(code, out.getvalue(), err.getvalue())
 
     def start(self, *arguments, **more):
         number = len(self.running)

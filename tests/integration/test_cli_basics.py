@@ -18,10 +18,10 @@ number = 3
 
 
 def test_help_and_version_need_no_app(folder):
-    told = folder.run("--help").out
+    told = folder.run("--help", apart=True).out
     for group in ("new", "dev", "run", "events", "dead-letters", "doctor"):
         assert group in told
-    assert folder.run("--version").out.startswith("tropism ")
+    assert folder.run("--version", apart=True).out.startswith("tropism ")
 
 
 def test_every_command_has_help():
@@ -55,7 +55,7 @@ def test_wrong_usage_leaves_with_2(folder, arguments):
 
 def test_what_is_wrong_with_the_app_is_one_line(folder):
     folder.write("broken.py", "x = 1\nnope\n")
-    error = folder.run("run", "--list", "--app", "broken:app", code=1).err
+    error = folder.run("run", "--list", "--app", "broken:app", code=1, apart=True).err
     assert "NameError: name 'nope' is not defined (in broken.py, line 2)" in error
     assert len(error.strip().splitlines()) == 1
 

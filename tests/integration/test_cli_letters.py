@@ -43,6 +43,8 @@ def test_the_whole_life_of_dead_letters(shop):
             "events", "publish", "orders.paid.v1", "--data", f'{{"order": "{order}"}}', "--id", f"e-{order}"
         )
     shop.wait_until(lambda: letters(shop)["count"] == 4)
+    assert "gave up on orders.paid.v1 'e-a' after 1 attempts: ValueError: no account for this" in running.text
+    assert "(in shop.py, line" in running.text
     found = letters(shop)["dead_letters"]
     assert [letter["id"] for letter in found] == [
         "e-a/books.book",

@@ -12,6 +12,14 @@ COMMAND = (sys.executable, "-m", "tropism.cli.main")
 """How this very program is started again."""
 
 
+def child_environment() -> dict[str, str]:
+    """Return what a child finds in its environment beside what this process found.
+
+    Bytecode counts as fresh if its source has the same size and second: an edit may have both.
+    """
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
 class Child:
     """A process that ``tropism run`` makes, with a pipe on which it says that its event loop turns."""
 
@@ -40,7 +48,7 @@ class Child:
                 stderr=asyncio.subprocess.STDOUT,
                 pass_fds=(lifeline, write_end),
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=child_environment(),
             )
         except BaseException:
             os.close(beats)

@@ -5,6 +5,8 @@ import os
 import sys
 import tomllib
 import traceback
+from collections.abc import Callable
+from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,7 +34,7 @@ def _configured(path: Path) -> str | None:
 
 
 def load_app(given: str | None = None) -> App:
-    """Import the app that is named, with the current folder importable.
+    """Import the app that is named, or that a named function returns, with the current folder importable.
 
     Raises: InvalidInputError or NotFoundError, saying which part of the name is wrong.
     """
@@ -47,6 +49,8 @@ def load_app(given: str | None = None) -> App:
         )
     module = _import(name, module_name)
     app = getattr(module, attribute, None)
+    if isfunction(app):
+        app = _called(name, app)
     if isinstance(app, App):
         return app
     found = [key for key, value in vars(module).items() if isinstance(value, App)]
@@ -74,13 +78,25 @@ def _import(name: str, module_name: str) -> ModuleType:
 
 def _import_failed(name: str, error: BaseException) -> InvalidInputError:
     told = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
-    where = "" if isinstance(error, SyntaxError) else _place(error)
+    where = "" if isinstance(error, SyntaxError) else place_of(error)
     return InvalidInputError(
         f"Cannot load app {name!r}: importing it raised {told}{where}. Mend it, then try again."
     )
 
 
-def _place(error: BaseException) -> str:
+def _called(name: str, function: Callable[[], Any]) -> Any:
+    """Return what a function gives that composes the app."""
+    try:
+        return function()
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}".rstrip(".")
+        raise InvalidInputError(
+            f"Cannot load app {name!r}: calling it raised {told}{place_of(error)}. "
+            f"Name an App, or a function without arguments that returns one."
+        ) from error
+
+
+def place_of(error: BaseException) -> str:
     """Return where in the user's own code an exception came from."""
     here = str(Path.cwd())
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(here)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from tropism.cli.child import COMMAND
+from tropism.cli.child import COMMAND, child_environment
 from tropism.cli.sources import source_files
 
 POLL_SECONDS = 0.4
@@ -67,6 +67,7 @@ async def probe(app: str | None) -> Build | str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
+        env=child_environment(),
     )
     try:
         async with asyncio.timeout(_PROBE_SECONDS_MAX):

@@ -9,8 +9,9 @@ from typing import Any
 from tropism.app.app import App
 from tropism.app.platform import open_platform, read_settings
 from tropism.cli.console import say
-from tropism.cli.discovery import types_of
+from tropism.cli.discovery import place_of, types_of
 from tropism.core.errors import InvalidInputError
+from tropism.runtime.dead import DeadLetter
 from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.runtime.service import Service
 
@@ -60,7 +61,12 @@ async def serve(
             platform,
             types=types_of(app).types.values(),
             producers=app.services,
-            options=RuntimeOptions(live=True, drain_seconds=drain_seconds, ignore_unknown=app.ignore_unknown),
+            options=RuntimeOptions(
+                live=True,
+                drain_seconds=drain_seconds,
+                ignore_unknown=app.ignore_unknown,
+                gave_up=_tell_given_up,
+            ),
         )
         await runtime.start()
         tasks = [asyncio.ensure_future(work) for work in (runtime.wait(), beat(), _announce(app, runtime))]
@@ -75,6 +81,13 @@ async def serve(
                 task.cancel()
             await asyncio.gather(asked, *tasks, return_exceptions=True)
     return stop.code
+
+
+def _tell_given_up(letter: DeadLetter, error: Exception) -> None:
+    say(
+        f"{letter.handler or letter.service} gave up on {letter.record.type} {letter.record.id!r} after "
+        f"{letter.attempts} attempts: {letter.cause}{place_of(error)}. See 'tropism dead-letters'."
+    )
 
 
 async def _first_result(*tasks: asyncio.Future[Any]) -> None:

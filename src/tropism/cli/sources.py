@@ -27,7 +27,7 @@ def source_files(folder: Path) -> Iterator[Path]:
 def files_of_services(app: App) -> dict[str, list[Path]]:
     """Return, per service, its handlers' files and what those import, as far as they lie below this folder.
 
-    The file that composes the app counts for every service, and for whom no file is found all do.
+    The file that composes the app counts for every service; where files are not found out, all of them do.
     """
     folder = Path.cwd()
     graph = _Imports(folder)
@@ -36,7 +36,7 @@ def files_of_services(app: App) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for service in app.services:
         own = graph.closure(_files_of(service, folder))
-        found[service.name] = sorted({*own, *composing}) if own else everything
+        found[service.name] = sorted({*own, *composing}) if own and composing else everything
     return found
 
 

@@ -17,7 +17,6 @@ from tropism.core.time import iso
 from tropism.ports.log import Cursors, Log, Partition
 from tropism.runtime.intake import Intake
 from tropism.runtime.streams import Stream
-from tropism.runtime.streams import Stream
 from tropism.runtime.watermarks import FOREVER_US
 
 LAST_COUNT = 20

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tropism.core.envelope import Stored
-from tropism.ports.log import Partition
 from tropism.ports.state import State, Write
 from tropism.runtime.attempts import GaveUp
-from tropism.runtime.cursor import name_of
+from tropism.runtime.cursor import Fed
 from tropism.runtime.dead import VIEW, DeadLetter, write_of
 from tropism.runtime.streams import Stream
 from tropism.runtime.view import Reader, Table, View
@@ -23,8 +22,8 @@ class Tables:
 
     def __init__(self, service: str, views: Sequence[View], state: State, gave_up: GaveUp) -> None:
         self.tables = {view: Table(view) for view in views}
-        self.offsets: dict[Stream, int] = {}
-        self.aside: dict[Partition, int] = {}
+        self.fed: dict[Stream, Fed] = {}
+        self.aside: dict[Stream, Fed] = {}
         self._service = service
         self._state = state
         self._gave_up = gave_up
@@ -46,9 +45,13 @@ class Tables:
 
     def feed(self, stream: Stream, known_us: int, stored: Stored, event: Any) -> None:
         """Take in an event, unless that was done before."""
-        if stored.offset >= self.offsets.get(stream, 0):
-            for table in self._by_type[stored.record.type]:
+        if self.fed[stream].take(stored.offset):
+            for table in self._by_type.get(stored.record.type, ()):
                 self._add(table, known_us, stored, event)
+
+    def skip(self, stream: Stream, offset: int) -> None:
+        """Pass over an event that no view takes in."""
+        self.fed[stream].take(offset)
 
     def feed_aside(self, stored: Stored, event: Any) -> None:
         """Take in an event of views with an allowance."""
@@ -58,8 +61,8 @@ class Tables:
     def feed_again(self, name: str, stream: Stream, known_us: int, stored: Stored, event: Any) -> bool:
         """Take a redriven event into the one view that refused it; say whether there is such a view."""
         tables = [table for view, table in self.tables.items() if f"{VIEW}{view.name}" == name]
-        for table in tables:
-            if stored.offset >= self.offsets.get(stream, 0):
+        if self.fed[stream].take(stored.offset):
+            for table in tables:
                 self._add(table, known_us, stored, event)
         return bool(tables)
 
@@ -114,11 +117,6 @@ class Tables:
             writes.extend(Write(namespace, key, table.series[key].pack()) for key in sorted(table.changed))
             table.changed.clear()
         return writes
-
-    def positions(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Return up to where views were fed, as a cursor stores it: in order of time, and aside."""
-        fed = {stream.name: offset for stream, offset in self.offsets.items()}
-        return fed, {name_of(partition): offset for partition, offset in self.aside.items()}
 
     def _namespace(self, view: View) -> str:
         return f"{self._service}/view/{view.name}"

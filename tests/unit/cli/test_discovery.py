@@ -21,6 +21,10 @@ def note(paid: Paid) -> None: ...
 seen = View("seen", Seen, by=lambda e: e.page, window=hours(1), times=count())
 app = App("shop", services=[s], views=[seen], events=[Other])
 number = 3
+def make() -> App:
+    return app
+def fail():
+    raise ValueError("no settings")
 """
 
 FILES = {
@@ -59,6 +63,11 @@ def here(tmp_path, monkeypatch):
         ("d_shop:other", InvalidInputError, "has no such attribute. Name one of ['app']"),
         ("d_package:app", InvalidInputError, "Compose one there: app = App(...)"),
         ("d_shop:number", InvalidInputError, "has a int there, which is no App"),
+        (
+            "d_shop:fail",
+            InvalidInputError,
+            "calling it raised ValueError: no settings (in d_shop.py, line 18)",
+        ),
         ("d_broken:app", InvalidInputError, "NameError: name 'nope' is not defined (in d_broken.py, line 2)"),
         ("d_torn:app", InvalidInputError, "SyntaxError"),
         ("d_needy:app", InvalidInputError, "No module named 'd_absent_dependency'"),
@@ -82,3 +91,7 @@ def test_an_option_wins_over_the_variable_over_the_file(here, monkeypatch):
 def test_the_types_of_an_app_are_those_it_handles_views_and_names():
     types = types_of(load_app("d_shop:app")).types
     assert {"orders.paid.v1", "web.seen.v1", "other.thing.v1"} <= set(types)
+
+
+def test_a_function_may_compose_the_app():
+    assert load_app("d_shop:make").name == "shop"
