@@ -221,9 +221,11 @@ POLICY = Policy(
     # The weekday stands still in a window of a day, and the weather nearly so: a whole week says more.
     window=days(7),
     drift=Drift(psi_min=2.0, windows=1, features_min=3),
-    # Weather may stand still for days, and in storms the pressure is missing: that is no broken data.
+    # Weather may stand still for days, is colder in February than ever in January, and in storms the
+    # pressure is missing: that is no broken data.
     quality=QualityLimits(
         missing_share_rise=0.5,
+        out_of_range_share_rise=1.0,
         may_be_constant=frozenset({"visibility", "precipitation", "temperature", "pressure", "wind_speed"}),
     ),
 )
