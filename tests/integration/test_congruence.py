@@ -51,7 +51,7 @@ steps = st.one_of(
 )
 
 
-async def carry_out(store, step):  # noqa: PLR0911 - a call each
+async def carry_out(store, step):
     match step:
         case "append", batch:
             return await store.log.append(batch)

@@ -238,5 +238,5 @@ def test_b_does_not_notice(folder, capsys):
     told = ", ".join(f"{name} {ratio:.2f}" for name, ratio in zip(DISTURBANCES * ROUNDS, ratios, strict=True))
     ratio = statistics.median(ratios)
     with capsys.disabled():
-        print(f"\nisolation: p99 of B is {ratio:.2f} x the undisturbed ({told}; {len(sent)} events)")  # noqa: T201 (the figure)
+        print(f"\nisolation: p99 of B is {ratio:.2f} x the undisturbed ({told}; {len(sent)} events)")
     assert ratio <= RATIO_MAX, told

@@ -13,7 +13,7 @@ from tests.integration.children import child
 from tropism.adapters.local import ProcessCompute, open_process
 from tropism.core.errors import InvalidInputError, UnavailableError
 from tropism.ports.compute import Job
-from tropism.testing.compute import double, grow, linger, note_and_linger
+from tropism.testing.compute import double, grow, note_and_linger
 
 
 def is_alive(pid):
@@ -101,11 +101,12 @@ def test_a_killed_server_is_replaced(tmp_path):
 
     async def replace():
         compute = ProcessCompute()
-        running = asyncio.ensure_future(compute.run(Job(linger, b"0.5")))
-        server = await compute.start()
-        server._process.kill()
-        with pytest.raises(UnavailableError):
+        running = asyncio.ensure_future(compute.run(Job(note_and_linger, str(tmp_path / "pid").encode())))
+        pid = await pid_in(tmp_path / "pid")
+        (await compute.start())._process.kill()
+        with pytest.raises(UnavailableError, match="server that forked it was killed"):
             await running
+        await asyncio.wait_for(gone(pid), 10)
         assert await compute.run(Job(double, b"a")) == b"aa"
         await compute.close()
 

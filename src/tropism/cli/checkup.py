@@ -181,10 +181,10 @@ async def _behind(platform: Platform, topics: Sequence[str], position: Position 
     cursor = Cursor() if stored is None else msgspec.msgpack.decode(stored, type=Cursor)
     ends = await platform.log.ends(topics)
     waiting = sum(end - _reached(cursor, name_of(partition)) for partition, end in ends.items())
-    return waiting + sum(len(unfinished) for unfinished in cursor.open.values())
+    return waiting + sum(len(place.left) for place in cursor.places.values())
 
 
 def _reached(cursor: Cursor, partition: str) -> int:
     """Return how far a partition was taken: in event time it is read as several streams."""
-    streams = (o for name, o in cursor.offsets.items() if name.partition("@")[0] == partition)
+    streams = (p.offset for name, p in cursor.places.items() if name.partition("@")[0] == partition)
     return min(streams, default=0)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tropism.cli import dead_letters, demo, dev, doctor, events, new, run
+from tropism.cli import dead_letters, demo, dev, doctor, events, new, run, whatif
 from tropism.core.errors import TropismError
 
 commands = typer.Typer(
@@ -23,6 +23,7 @@ commands.command("run")(run.run)
 commands.add_typer(events.commands, name="events")
 commands.add_typer(dead_letters.commands, name="dead-letters")
 commands.add_typer(demo.commands, name="demo")
+commands.command("whatif")(whatif.whatif)
 commands.command("doctor")(doctor.doctor)
 
 

@@ -15,6 +15,7 @@ from tropism.models.events import (
     WatchEnded,
 )
 from tropism.models.evidence import EXPECTED, evidence_of
+from tropism.models.gating import evidence_in, refusal
 from tropism.models.policy import Policy
 from tropism.models.state import Arm, Block, LoopState, Moment, Seen, Trained, older, rollout_of
 from tropism.models.triggers import patience_us, request_training, training_reason
@@ -95,11 +96,16 @@ def _judge(state: LoopState, policy: Policy, moment: Moment) -> tuple[LoopState,
 def _enter(
     state: LoopState, trained: Trained, policy: Policy, moment: Moment
 ) -> tuple[LoopState, Transition]:
-    """Put a trained version to work: beside the champion, or as the first one."""
+    """Put a trained version to work: beside the champion, or as the first one; unless it may not enter."""
     assert state.request is not None  # noqa: S101 (the caller saw it)
     arm = Arm(trained.version, trained.artifact or "", moment.effective_us, state.request.known_until_us)
-    evidence = {f"backtest_{name}": value for name, value in trained.backtest.items()}
     state = msgspec.structs.replace(state, request=None)
+    refused = refusal(trained.backtest, policy.gate)
+    if refused is not None:
+        reason, evidence = refused
+        state = msgspec.structs.replace(state, lost=state.lost + 1)
+        return state, _told(ChallengerDropped, state, reason, LOOP, evidence, policy, moment, trained.version)
+    evidence = evidence_in(trained.backtest)
     if state.champion is None:
         first = _watching(msgspec.structs.replace(state, champion=arm), None, policy)
         return first, _told(VersionPromoted, first, "first version", LOOP, evidence, policy, moment)

@@ -128,6 +128,9 @@ class Evidence(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     digest: str
     """Digest of what the version predicts on its probe rows, to 9 significant digits."""
+    data: str = ""
+    """Digest of the rows themselves."""
+    rows_max: int | None = None
 
 
 class VersionTrained(Event, type="training.trained.v1", key="model"):

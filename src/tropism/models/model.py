@@ -20,6 +20,7 @@ from tropism.models.events import (
     VersionTrained,
 )
 from tropism.models.policy import Policy
+from tropism.models.train_name import check_train
 from tropism.runtime.inject import Opened, Site, Use
 from tropism.runtime.service import Service
 from tropism.runtime.view import Reader, View, last
@@ -53,7 +54,8 @@ class Model:
     it runs in another process. ``feature_names`` names the features where no NamedTuple can, because they
     are known only when the program runs.
 
-    Raises: InvalidInputError if the features function does not say what it reads and returns.
+    Raises: InvalidInputError if the features function does not say what it reads and returns, if no other
+    process could import ``train``, or if the policy names a slice that is no feature.
     """
 
     def __init__(
@@ -79,6 +81,8 @@ class Model:
         self.seed = seed
         self.feature_views = _feature_views(name, features)
         self.feature_names = _feature_names(name, features) if feature_names is None else tuple(feature_names)
+        check_train(name, train)
+        _check_slices(name, self.policy, self.feature_names)
         self.rollouts = View(
             f"{name}-rollouts",
             TRANSITIONS,
@@ -187,6 +191,15 @@ def _feature_names(name: str, features: Features) -> tuple[str, ...]:
             f"Annotate the function with a NamedTuple, or pass feature_names."
         )
     return tuple(fields)
+
+
+def _check_slices(name: str, policy: Policy, names: tuple[str, ...]) -> None:
+    unknown = [each for each in policy.gate.slices if each not in names]
+    if unknown:
+        raise InvalidInputError(
+            f"Cannot make model {name!r}: its gate slices by {unknown[0]!r}, which is no feature. "
+            f"Name some of {list(names)}."
+        )
 
 
 def _missing(name: str, error: ImportError) -> NotSupportedError:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tropism.core.envelope import Envelope
+from tropism.core.errors import InvalidInputError
+from tropism.core.time import to_us
 from tropism.models.events import DecisionMade, OutcomeLearned, OutcomeMissed, OutcomeUnmatched
 from tropism.runtime.handler import Expired
 from tropism.runtime.inject import Output, State, use
@@ -25,14 +27,17 @@ class Pending(msgspec.Struct, frozen=True):
     others: dict[str, float] = {}
     value: float | None = None
     revision: int = 0
+    early: bool = False
 
 
 def outcome_service(model: "Model") -> Service:
     """Return the service that joins a model's decisions with their outcomes, on the decision's subject.
 
-    A decision without an outcome in time is missed, as is one that another on its subject supersedes. An
-    outcome that comes before its decision waits for it as long, and is then marked early: it is no ground
-    for training. One that stays without a decision is published as unmatched.
+    A decision without an outcome before ``within`` has passed is missed, as is one that another on its
+    subject supersedes. An outcome that comes before its decision waits for it as long, and is then marked
+    early: it is no ground for training. One that stays without a decision is published as unmatched; so is
+    a second one of a decision that has its outcome, unless corrections are declared. An outcome that is no
+    probability becomes a dead letter.
     """
     outcome = model.outcome
     service = Service(f"{model.name}.outcomes")
@@ -43,9 +48,13 @@ def outcome_service(model: "Model") -> Service:
         made: list[Envelope[DecisionMade]], pending: State[Pending] = use("pending", ttl=ttl)
     ) -> list[Output]:
         mine = (envelope for envelope in made if envelope.data.model == model.name)
-        return [output for envelope in mine for output in _decided(envelope, pending)]
+        return [
+            output
+            for envelope in mine
+            for output in _decided(envelope, pending, corrections=outcome.corrections)
+        ]
 
-    @service.on(outcome.event, by=outcome.by, emits=(OutcomeLearned,))
+    @service.on(outcome.event, by=outcome.by, emits=(OutcomeLearned, OutcomeUnmatched))
     def learned(
         events: list[Envelope[Any]], pending: State[Pending] = use("pending", ttl=ttl)
     ) -> list[Output]:
@@ -53,7 +62,7 @@ def outcome_service(model: "Model") -> Service:
         for envelope in events:
             value = outcome.value(envelope.data)
             if value is not None:
-                outputs.extend(_learned(model, envelope, float(value), pending))
+                outputs.extend(_learned(model, envelope, _checked(model.name, float(value)), pending))
         return outputs
 
     @service.expired("pending")
@@ -66,7 +75,7 @@ def outcome_service(model: "Model") -> Service:
     return service
 
 
-def _decided(envelope: Envelope[DecisionMade], pending: State[Pending]) -> list[Output]:
+def _decided(envelope: Envelope[DecisionMade], pending: State[Pending], *, corrections: bool) -> list[Output]:
     made = envelope.data
     before = pending.get(made.subject)
     now = Pending(
@@ -81,8 +90,10 @@ def _decided(envelope: Envelope[DecisionMade], pending: State[Pending]) -> list[
         pending.set(now, made.subject)
         return []
     if before.decision_id is None:
-        pending.delete(made.subject)
-        return [Output(_outcome(made.model, made.subject, now, before.value or 0.0, early=True), envelope)]
+        value = before.value or 0.0
+        known = msgspec.structs.replace(now, value=value, early=True)
+        _keep(pending, made.subject, known, corrections=corrections)
+        return [Output(_outcome(made.model, made.subject, known, value), envelope)]
     pending.set(now, made.subject)
     if before.value is not None:
         return []
@@ -97,17 +108,32 @@ def _learned(model: "Model", envelope: Envelope[Any], value: float, pending: Sta
         return []
     if known.value == value:
         return []
+    if known.value is not None and envelope.time_us - known.decided_us >= to_us(model.outcome.within):
+        return [Output(OutcomeUnmatched(model=model.name, subject=subject, value=value), envelope)]
     revision = known.revision + (known.value is not None)
-    if not model.outcome.corrections:
-        pending.delete(subject)
+    learned = msgspec.structs.replace(known, value=value, revision=revision)
+    _keep(pending, subject, learned, corrections=model.outcome.corrections)
+    return [Output(_outcome(model.name, subject, learned, value), envelope)]
+
+
+def _keep(pending: State[Pending], subject: str, known: Pending, *, corrections: bool) -> None:
+    """Remember an outcome only if it can still be corrected: most never are, and expiring costs."""
+    if corrections:
+        pending.set(known, subject)
     else:
-        pending.set(msgspec.structs.replace(known, value=value, revision=revision), subject)
-    return [Output(_outcome(model.name, subject, known, value, revision=revision), envelope)]
+        pending.delete(subject)
 
 
-def _outcome(
-    model: str, subject: str, known: Pending, value: float, *, revision: int = 0, early: bool = False
-) -> OutcomeLearned:
+def _checked(model: str, value: float) -> float:
+    if not 0.0 <= value <= 1.0:
+        raise InvalidInputError(
+            f"Cannot learn the outcome of {model!r}: its value is {value!r}, and not within 0 to 1. "
+            f"Let the outcome's value function return a probability, 0 or 1, or None for no outcome."
+        )
+    return value
+
+
+def _outcome(model: str, subject: str, known: Pending, value: float) -> OutcomeLearned:
     return OutcomeLearned(
         model=model,
         subject=subject,
@@ -118,8 +144,8 @@ def _outcome(
         output=known.output,
         act=known.act,
         others=known.others,
-        revision=revision,
-        early=early,
+        revision=known.revision,
+        early=known.early,
     )
 
 

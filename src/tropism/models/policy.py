@@ -7,6 +7,18 @@ from tropism.core.errors import InvalidInputError
 from tropism.models.quality import QualityLimits
 
 
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low < value < high:
+        raise InvalidInputError(
+            f"Cannot use this policy: {name} is {value!r}. Choose a value above {low:g} and below {high:g}."
+        )
+
+
+def _positive(name: str, duration: timedelta) -> None:
+    if duration <= timedelta(0):
+        raise InvalidInputError(f"Cannot use this policy: {name} is {duration}. Choose a duration above 0.")
+
+
 @dataclass(frozen=True, slots=True)
 class Drift:
     """When inputs count as drifted: so many features, each by so much, in so many windows in a row."""
@@ -16,6 +28,11 @@ class Drift:
     windows: int = 3
     rows_min: int = 200
     false_discovery_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Refuse what would never or always be drift."""
+        _within("drift.false_discovery_rate", self.false_discovery_rate, 0.0, 1.0)
+        _within("drift.windows", self.windows, 0, 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +46,11 @@ class Degradation:
     tolerance: float = 0.02
     run_length: float = 1_000_000.0
 
+    def __post_init__(self) -> None:
+        """Refuse what no alarm could use."""
+        _within("degradation.tolerance", self.tolerance, -0.25, 1.0)
+        _within("degradation.run_length", self.run_length, 1.0, 1e100)
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -38,6 +60,13 @@ class Gate:
     challenger is not worse by ``margin`` or more. ``margin=0`` asks it to be better. Outcomes that come
     together fail together, so the test bets on the mean of a ``block`` of time, clipped to ``bound``:
     betting on each outcome would promote far more often than alpha where they are correlated.
+
+    Before that, a backtest: the newest ``backtest_share`` of the outcomes (at most ``backtest_rows_max``; 0
+    switches it off) is held back from a fit on the older ones. If that does worse there than the champion by
+    more than ``margin``, at the one-sided level ``backtest_alpha``, the challenger does not enter; nor if it
+    does so on a value of a feature in ``slices``, the level shared between them. ``artifact_bytes_max`` and
+    ``latency_ms_max`` (one row, one call) are budgets of every version; a measured latency differs from run
+    to run, and so may what follows from it.
     """
 
     alpha: float = 0.05
@@ -46,6 +75,22 @@ class Gate:
     block_outcomes_min: int = 30
     bound: float = 0.03
     outcomes_min: int = 500
+    backtest_share: float = 0.1
+    backtest_rows_max: int = 5000
+    backtest_alpha: float = 0.01
+    slices: tuple[str, ...] = ()
+    slice_rows_min: int = 200
+    artifact_bytes_max: int | None = None
+    latency_ms_max: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no test could use."""
+        _within("gate.alpha", self.alpha, 0.0, 1.0)
+        _within("gate.backtest_alpha", self.backtest_alpha, 0.0, 1.0)
+        _within("gate.bound", self.bound, 0.0, 2.0)
+        _within("gate.margin", self.margin, -1.0, self.bound)
+        _within("gate.backtest_share", self.backtest_share, -1e-9, 1.0)
+        _positive("gate.block", self.block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +107,12 @@ class RolloutPlan:
     harm_margin: float = 0.004
     challenger_max: timedelta = timedelta(days=10)
     watch: timedelta = timedelta(days=7)
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are none, and margins that no test could use."""
+        _within("rollout.canary_share", self.canary_share, -1e-9, 1.0)
+        _within("rollout.harm_alpha", self.harm_alpha, 0.0, 1.0)
+        _within("rollout.harm_margin", self.harm_margin, -1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +149,14 @@ class Policy:
     rows_max: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what contradicts itself."""
-        if self.first_after < 1 or self.trainings_max < 1 or not 0 <= self.rollout.canary_share < 1:
+        """Refuse what could never work."""
+        _within("first_after", self.first_after, 0, 2**62)
+        _within("trainings_max", self.trainings_max, 0, 2**62)
+        _within("act_at", self.act_at, -float("inf"), float("inf"))
+        _within("training_timeout_seconds", self.training_timeout_seconds, 0.0, 1e9)
+        for name in ("review", "window", "budget"):
+            _positive(name, getattr(self, name))
+        if self.allowance < timedelta(0):
             raise InvalidInputError(
-                f"Cannot use this policy: first_after {self.first_after} and trainings_max "
-                f"{self.trainings_max} start at 1, and canary_share {self.rollout.canary_share} lies in "
-                f"0 to 1. Mend the values."
+                f"Cannot use this policy: allowance {self.allowance} lies before its cause. Choose 0 or more."
             )

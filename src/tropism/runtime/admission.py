@@ -103,15 +103,17 @@ class Admission:
     def _event(self, known_us: int, stream: Stream, stored: Stored) -> Admitted | None:
         record = stored.record
         progress = self._progress[stream]
-        new = progress.take(stored.offset)
+        new = progress.is_open(stored.offset)
         again = stream.topic == self._redrive_topic
         fed = (not again or not _gave_up(record)) and self._tables.wants(record.type)
         handlers = self._routes.get((stream.topic, record.type), ())
         if not (fed or handlers or again) and self._is_ignored(record.type):
+            self._pass(stream, stored)
             return None
         try:
             event = self._codec.decode(record)
         except InvalidInputError as error:
+            self._tables.skip(stream, stored.offset)
             return self._refused(known_us, stream, stored, str(error)) if new else None
         if fed:
             self._tables.feed(stream, known_us, stored, event)
@@ -120,8 +122,9 @@ class Admission:
             if not handlers and not self._fed_again(known_us, stream, stored, event):
                 return self._refused(known_us, stream, stored, _gone(record)) if new else None
         if not handlers or not new:
+            self._pass(stream, stored)
             return None
-        progress.begin(stored.offset)
+        self._tables.skip(stream, stored.offset)
         envelope = Envelope(
             record.id, record.source, record.type, record.subject, record.time_us, event, record.extensions
         )
@@ -131,6 +134,11 @@ class Admission:
         # Without a key there is no order to keep: a lane each.
         lane = record.subject if record.subject or type(event).event_key is not None else f"\0{record.id}"
         return item, tuple(self._delivery(item, handler, lane) for handler in handlers)
+
+    def _pass(self, stream: Stream, stored: Stored) -> None:
+        """Note that there is nothing more to do for an event here."""
+        self._tables.skip(stream, stored.offset)
+        self._progress[stream].drop(stored.offset)
 
     def _is_ignored(self, event_type: str) -> bool:
         return self._ignore_unknown or event_type in self._codec.types
@@ -153,7 +161,6 @@ class Admission:
     def _refused(self, known_us: int, stream: Stream, stored: Stored, cause: str) -> Admitted:
         """Return an item that reaches no handler, only the dead letters."""
         record = stored.record
-        self._progress[stream].begin(stored.offset)
         envelope: Envelope[Any] = Envelope(
             record.id, record.source, record.type, record.subject, record.time_us, None, record.extensions
         )

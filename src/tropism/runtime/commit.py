@@ -14,7 +14,7 @@ from tropism.core.event import Event
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Lease, Position, Write
 from tropism.runtime.call import namespace_of
-from tropism.runtime.cursor import Cursor, Progress, offsets_of
+from tropism.runtime.cursor import Cursor, Progress, places_of
 from tropism.runtime.handler import Expired
 from tropism.runtime.inject import Opened
 from tropism.runtime.patience import patiently
@@ -180,8 +180,8 @@ class Committer:
     async def _apply(self, step: Step) -> None:
         for item in step.items:
             self._account(item)
-        self._cursor.offsets, self._cursor.open = offsets_of(self._progress)
-        self._cursor.views, self._cursor.aside = self._tables.positions()
+        self._cursor.places = places_of(self._progress)
+        self._cursor.views, self._cursor.aside = places_of(self._tables.fed), places_of(self._tables.aside)
         position = Position(msgspec.msgpack.encode(self._cursor), step.frontier_us)
         outputs = step.outputs if self._together else ()
         commit = Commit(self._lease, position, step.writes, outputs)

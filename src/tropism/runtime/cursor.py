@@ -8,17 +8,23 @@ from tropism.ports.log import Partition
 from tropism.runtime.streams import Stream
 
 
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """A place in a stream: everything before ``offset`` is done, but for what ``left`` lists."""
+
+    offset: int = 0
+    left: list[int] = []
+
+
 class Cursor(msgspec.Struct):
     """What is stored of a worker's progress, by names of streams.
 
-    Everything before ``offsets`` is finished, but for what ``open`` lists. ``views`` and ``aside`` say up
-    to where views were fed. ``failures`` lists, per event and handler, how each failed call ended.
+    ``places`` says what is finished, ``views`` and ``aside`` what views were fed. ``failures`` lists, per
+    event and handler, how each failed call ended.
     """
 
-    offsets: dict[str, int] = {}
-    open: dict[str, list[int]] = {}
-    views: dict[str, int] = {}
-    aside: dict[str, int] = {}
+    places: dict[str, Place] = {}
+    views: dict[str, Place] = {}
+    aside: dict[str, Place] = {}
     ticks: dict[str, int] = {}
     failures: dict[str, list[str]] = {}
     first_us: int | None = None
@@ -29,55 +35,94 @@ def name_of(partition: Partition) -> str:
     return f"{partition[0]}/{partition[1]}"
 
 
+class Fed:
+    """Which events of one stream were taken: read in order of offset, taken in order of time and key."""
+
+    __slots__ = ("_left", "_to")
+
+    def __init__(self, place: Place) -> None:
+        self._to = place.offset
+        self._left = set(place.left)
+
+    @property
+    def first(self) -> int:
+        """The first offset that is not taken."""
+        return min(self._left, default=self._to)
+
+    def read(self, offset: int) -> None:
+        """Note that an event was read."""
+        if offset >= self._to:
+            self._left.add(offset)
+            self._to = offset + 1
+
+    def take(self, offset: int) -> bool:
+        """Note that an event is taken, and say whether it is so for the first time."""
+        if offset not in self._left:
+            return False
+        self._left.discard(offset)
+        return True
+
+    def pass_to(self, offset: int) -> None:
+        """Note that nothing before an offset is left to read."""
+        self._to = max(self._to, offset)
+
+    def place(self) -> Place:
+        """Return what a cursor stores."""
+        return Place(self._to, sorted(self._left))
+
+
 class Progress:
-    """Which events of one stream are unfinished, and up to where it has been taken.
+    """Which events of one stream are unfinished, and up to where it has been read.
 
     What it remembers is bounded by what is in flight, however long one event stays unfinished.
     """
 
-    __slots__ = ("_finished_to", "_open", "_reopened", "taken")
+    __slots__ = ("_again", "_finished_to", "_open", "taken")
 
-    def __init__(self, finished_to: int, reopened: list[int]) -> None:
-        self.taken = min(reopened, default=finished_to)
-        self._finished_to = finished_to
-        self._reopened = dict.fromkeys(reopened)
+    def __init__(self, place: Place) -> None:
+        self.taken = min(place.left, default=place.offset)
+        self._finished_to = place.offset
+        self._again = dict.fromkeys(place.left)
         self._open: dict[int, None] = {}
 
-    def take(self, offset: int) -> bool:
-        """Note that an event is at hand, and say whether it is yet to be handled."""
+    def read(self, offset: int) -> None:
+        """Note that an event was read; they are read in order of offset."""
         self.taken = offset + 1
-        if offset in self._reopened:
-            del self._reopened[offset]
-            return True
-        return offset >= self._finished_to
+        if offset in self._again:
+            del self._again[offset]
+            self._open[offset] = None
+        elif offset >= self._finished_to:
+            self._open[offset] = None
 
-    def pass_to(self, offset: int) -> None:
-        """Note that nothing before an offset is left to take."""
-        self.taken = max(self.taken, offset)
+    def is_open(self, offset: int) -> bool:
+        """Say whether an event that was read is yet to be handled."""
+        return offset in self._open
 
-    def begin(self, offset: int) -> None:
-        """Note that an event is in flight."""
-        self._open[offset] = None
+    def drop(self, offset: int) -> None:
+        """Note that there is nothing to do for an event."""
+        self._open.pop(offset, None)
 
     def finish(self, offset: int) -> None:
         """Note that an event is finished, whatever is still unfinished before it."""
         del self._open[offset]
         self._finished_to = max(self._finished_to, offset + 1)
 
-    def position(self) -> tuple[int, list[int]]:
-        """Return the offset before which everything is finished, and the exceptions."""
+    def pass_to(self, offset: int) -> None:
+        """Note that nothing before an offset is left to read."""
+        self.taken = max(self.taken, offset)
+
+    def place(self) -> Place:
+        """Return what a cursor stores."""
         if not self._open:
             self._finished_to = max(self._finished_to, self.taken)
-        left = list(self._reopened)
+        left = list(self._again)
         for offset in self._open:
             if offset >= self._finished_to:
                 break
             left.append(offset)
-        return self._finished_to, sorted(left)
+        return Place(self._finished_to, sorted(left))
 
 
-def offsets_of(progress: Mapping[Stream, Progress]) -> tuple[dict[str, int], dict[str, list[int]]]:
-    """Return what a cursor stores of all streams."""
-    positions = {stream.name: p.position() for stream, p in progress.items()}
-    offsets = {name: offset for name, (offset, _) in positions.items()}
-    return offsets, {name: left for name, (_, left) in positions.items() if left}
+def places_of(progress: Mapping[Stream, Progress | Fed]) -> dict[str, Place]:
+    """Return what a cursor stores of streams."""
+    return {stream.name: each.place() for stream, each in progress.items()}

@@ -30,6 +30,9 @@ class Shape(Enum):
     TICK = "tick"
 
 
+RESOURCE = ("name", "views", "emits", "open")
+"""What tells a resource from anything else."""
+
 MANY = frozenset({Shape.LIST, Shape.ENVELOPES, Shape.BATCH})
 """The shapes that take several events at a time."""
 
@@ -113,7 +116,7 @@ def analyse(
 
     Raises: InvalidInputError if the first parameter is no event, or another has no ``use(...)``.
     """
-    hints = get_type_hints(function)
+    hints = _hints(function)
     parameters = list(inspect.signature(function).parameters.values())
     name = function.__qualname__
     if not parameters or parameters[0].name not in hints:
@@ -122,7 +125,24 @@ def analyse(
             f"Annotate it with an event, Envelope[...], list[...] or Batch[...]."
         )
     events, shape = _shape(name, hints[parameters[0].name], named)
-    return events, shape, tuple(_injection(name, p, hints) for p in parameters[1:])
+    injections = tuple(_injection(name, p, hints) for p in parameters[1:])
+    view = next((i.source for i in injections if isinstance(i.source, View)), None)
+    if view is not None and shape in MANY:
+        raise InvalidInputError(
+            f"Cannot handle events with {name!r}: it takes several at a time, and {view!r} is read "
+            f"as of one. Take one event at a time, or give the view to a model."
+        )
+    return events, shape, injections
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function)
+    except NameError as error:
+        raise InvalidInputError(
+            f"Cannot handle events with {function.__qualname__!r}: its annotations name {error.name!r}, "
+            f"which is not known in its module. Define or import it there."
+        ) from error
 
 
 def _shape(name: str, hint: Any, named: tuple[type[Event], ...]) -> tuple[tuple[type[Event], ...], Shape]:
@@ -160,8 +180,13 @@ def _injection(name: str, parameter: inspect.Parameter, hints: dict[str, Any]) -
             f"Cannot handle events with {name!r}: parameter {parameter.name!r} says nothing to inject. "
             f"Give it a default such as use(view), use(model) or use('state')."
         )
-    if not isinstance(default.source, str):
+    if isinstance(default.source, View) or all(hasattr(default.source, name) for name in RESOURCE):
         return Injection(parameter.name, default.source)
+    if not isinstance(default.source, str):
+        raise InvalidInputError(
+            f"Cannot handle events with {name!r}: {default.source!r} cannot be injected. "
+            f"Give use(...) a view, a model, or the name of a state."
+        )
     hint = hints.get(parameter.name)
     if get_origin(hint) is not State:
         raise InvalidInputError(
@@ -171,9 +196,18 @@ def _injection(name: str, parameter: inspect.Parameter, hints: dict[str, Any]) -
     return Injection(parameter.name, default.source, get_args(hint)[0], default.ttl)
 
 
-def output_types(function: Callable[..., Any]) -> tuple[type[Event], ...]:
-    """Return the event types that a handler's return annotation names."""
-    return tuple(dict.fromkeys(_walk(get_type_hints(function).get("return"))))
+def output_types(function: Callable[..., Any], emits: Sequence[type[Event]] = ()) -> tuple[type[Event], ...]:
+    """Return the event types that a handler's return annotation names, and those named beside it.
+
+    Raises: InvalidInputError if the annotation leaves the event open, and nothing else names one.
+    """
+    found = tuple(dict.fromkeys((*_walk(_hints(function).get("return")), *emits)))
+    if found == (Event,):
+        raise InvalidInputError(
+            f"Cannot handle events with {function.__qualname__!r}: its return type says Event, which may "
+            f"be any. Name the events there, or in emits=[...]."
+        )
+    return tuple(kind for kind in found if kind is not Event)
 
 
 def _walk(hint: Any) -> Iterator[type[Event]]:

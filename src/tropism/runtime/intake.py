@@ -1,7 +1,7 @@
 """Reading several streams as one, in order of time."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tropism.core.envelope import Stored
 from tropism.ports.log import Log, Partition
@@ -45,7 +45,8 @@ class Intake:
 
     Every stream is in order of time, so what is older than the last record read of every unfinished
     stream is complete. Arrivals of one moment come in order of key; those of one key, of one topic and
-    producer, as they lie in the log. That order is the same however many partitions there are.
+    producer, as they lie in the log. That order is the same however many partitions there are; ``read``
+    is told of each event before, in order of offset.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class Intake:
         offsets: Mapping[Stream, int],
         *,
         services: Mapping[str, frozenset[str]] | None = None,
+        read: Callable[[Stream, int], None] | None = None,
         chunk: int = 1024,
     ) -> None:
+        self._read_one = read
         self._log = log
         self._chunk = chunk
         self._services = services or {}
@@ -75,8 +78,8 @@ class Intake:
     async def take(self, bound_us: int, count_max: int) -> tuple[list[Arrival], int]:
         """Return the next arrivals, and the instant up to which nothing is missing.
 
-        ``bound_us`` must have been complete in the log before this call. Arrivals of one moment are
-        never torn apart, so a few more than ``count_max`` may come.
+        ``bound_us`` must have been complete in the log before this call. A moment may be torn apart: then
+        nothing is missing up to just before it.
         """
         while True:
             complete_us = bound_us
@@ -127,6 +130,8 @@ class Intake:
             buffer, stream = source.buffer, source.stream
             while buffer and buffer[0][0] <= until_us:
                 time_us, stored = buffer.popleft()
+                if self._read_one is not None:
+                    self._read_one(stream, stored.offset)
                 subject = stored.record.subject
                 id = "" if subject else stored.record.id
                 fresh.append(
@@ -138,9 +143,7 @@ class Intake:
     def _cut(self, until_us: int, count_max: int) -> list[Arrival]:
         held = self._held
         taken: list[Arrival] = []
-        while held and held[0][0] <= until_us:
-            if len(taken) >= count_max and held[0][0] != taken[-1][0]:
-                break
+        while held and held[0][0] <= until_us and len(taken) < count_max:
             taken.append(held.popleft())
             self._by_stream[taken[-1][6]].left -= 1
         return taken

@@ -273,7 +273,8 @@ def check_cycles(services: Sequence[Service], watermarks: Watermarks) -> None:
         circle = " -> ".join(repr(name) for name in error.args[1])
         raise NotSupportedError(
             f"Cannot run in event time: services wait for each other's events, {circle}. "
-            f"Run live, or read what comes back through a View with an allowance."
+            f"Move one of their handlers to a service of its own, or read what comes back through a View "
+            f"with an allowance."
         ) from error
 
 

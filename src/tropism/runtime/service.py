@@ -6,7 +6,17 @@ from typing import Any, TypeVar
 
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
-from tropism.runtime.handler import MANY, Expired, Guarantee, Handler, Shape, Tick, analyse, output_types
+from tropism.runtime.handler import (
+    MANY,
+    Expired,
+    Guarantee,
+    Handler,
+    Injection,
+    Shape,
+    Tick,
+    analyse,
+    output_types,
+)
 from tropism.runtime.retry import Retry
 from tropism.runtime.view import View
 
@@ -55,6 +65,8 @@ class Service:
                     f"Cannot handle {[e.__name__ for e in events]} with {function.__qualname__!r}: it takes "
                     f"{[e.__name__ for e in announced]}. Make decorator and annotation agree."
                 )
+            if by is None:
+                _check_keys(function.__qualname__, announced, injections)
             self._add(
                 Handler(
                     name=f"{self.name}.{function.__name__}",
@@ -63,7 +75,7 @@ class Service:
                     shape=shape,
                     many=shape in MANY,
                     injections=injections,
-                    outputs=(*output_types(function), *emits),
+                    outputs=output_types(function, emits),
                     retry=retry or Retry(),
                     guarantee=guarantee,
                     timeout_seconds=timeout_seconds,
@@ -126,7 +138,7 @@ class Service:
                     events=announced,
                     shape=Shape.ONE,
                     injections=injections,
-                    outputs=(*output_types(function), *emits),
+                    outputs=output_types(function, emits),
                     retry=retry or Retry(),
                     timeout_seconds=timeout_seconds,
                     **more,
@@ -141,6 +153,11 @@ class Service:
             raise InvalidInputError(
                 f"Cannot add handler {handler.name!r} twice: ids of its outputs derive from its name. "
                 f"Rename one of the functions."
+            )
+        if handler.expires is not None and any(known.expires == handler.expires for known in self.handlers):
+            raise InvalidInputError(
+                f"Cannot add handler {handler.name!r}: another one takes what expires of state "
+                f"{handler.expires!r}. Do both in one function."
             )
         self.handlers.append(handler)
 
@@ -164,3 +181,14 @@ class Service:
     def emits(self) -> tuple[type[Event], ...]:
         """Types of the events that it may add to the log."""
         return tuple(dict.fromkeys(kind for handler in self.handlers for kind in handler.emits))
+
+
+def _check_keys(name: str, events: Sequence[type[Event]], injections: Sequence[Injection]) -> None:
+    """Refuse state for events that have no key to keep it under."""
+    states = [injection.source for injection in injections if isinstance(injection.source, str)]
+    keyless = [event.__name__ for event in events if event.event_key is None]
+    if states and keyless:
+        raise InvalidInputError(
+            f"Cannot handle events with {name!r}: {keyless[0]!r} has no key to keep {states[0]!r} under. "
+            f'Define it with key="...", or handle it with on(..., by=...).'
+        )

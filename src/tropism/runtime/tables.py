@@ -1,16 +1,36 @@
 """The views of one worker: fed from the log, stored with its commits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tropism.core.envelope import Stored
-from tropism.ports.log import Partition
 from tropism.ports.state import State, Write
 from tropism.runtime.attempts import GaveUp
-from tropism.runtime.cursor import name_of
+from tropism.runtime.cursor import Fed
 from tropism.runtime.dead import VIEW, DeadLetter, write_of
 from tropism.runtime.streams import Stream
-from tropism.runtime.view import Reader, Table, View
+from tropism.runtime.table import Table
+from tropism.runtime.view import Reader, View
+
+
+class MovingReaders:
+    """Several views as of one moment, which moves: made once, not once a decision."""
+
+    def __init__(self, tables: Mapping[str, Table]) -> None:
+        self._as_of_us = 0
+        self._exclude: str | None = None
+        self._readers = {name: self._reader(table) for name, table in tables.items()}
+
+    def _reader(self, table: Table) -> Reader:
+        read = table.read
+        if table.view.own:
+            return lambda key: read(key, self._as_of_us, None)
+        return lambda key: read(key, self._as_of_us, self._exclude)
+
+    def at(self, as_of_us: int, exclude: str | None) -> Mapping[str, Reader]:
+        """Return the views as of a moment, without one subject; the next call moves them on."""
+        self._as_of_us, self._exclude = as_of_us, exclude
+        return self._readers
 
 
 class Tables:
@@ -23,8 +43,8 @@ class Tables:
 
     def __init__(self, service: str, views: Sequence[View], state: State, gave_up: GaveUp) -> None:
         self.tables = {view: Table(view) for view in views}
-        self.offsets: dict[Stream, int] = {}
-        self.aside: dict[Partition, int] = {}
+        self.fed: dict[Stream, Fed] = {}
+        self.aside: dict[Stream, Fed] = {}
         self._service = service
         self._state = state
         self._gave_up = gave_up
@@ -46,9 +66,13 @@ class Tables:
 
     def feed(self, stream: Stream, known_us: int, stored: Stored, event: Any) -> None:
         """Take in an event, unless that was done before."""
-        if stored.offset >= self.offsets.get(stream, 0):
-            for table in self._by_type[stored.record.type]:
+        if self.fed[stream].take(stored.offset):
+            for table in self._by_type.get(stored.record.type, ()):
                 self._add(table, known_us, stored, event)
+
+    def skip(self, stream: Stream, offset: int) -> None:
+        """Pass over an event that no view takes in."""
+        self.fed[stream].take(offset)
 
     def feed_aside(self, stored: Stored, event: Any) -> None:
         """Take in an event of views with an allowance."""
@@ -58,8 +82,8 @@ class Tables:
     def feed_again(self, name: str, stream: Stream, known_us: int, stored: Stored, event: Any) -> bool:
         """Take a redriven event into the one view that refused it; say whether there is such a view."""
         tables = [table for view, table in self.tables.items() if f"{VIEW}{view.name}" == name]
-        for table in tables:
-            if stored.offset >= self.offsets.get(stream, 0):
+        if self.fed[stream].take(stored.offset):
+            for table in tables:
                 self._add(table, known_us, stored, event)
         return bool(tables)
 
@@ -96,6 +120,10 @@ class Tables:
         """Return a view as of a moment, without one subject."""
         return self.tables[view].reader(as_of_us, exclude)
 
+    def readers(self, views: Mapping[str, View]) -> "MovingReaders":
+        """Return several views to be read together, again and again."""
+        return MovingReaders({name: self.tables[view] for name, view in views.items()})
+
     async def load(self) -> None:
         """Take back what was stored."""
         for view, table in self.tables.items():
@@ -114,11 +142,6 @@ class Tables:
             writes.extend(Write(namespace, key, table.series[key].pack()) for key in sorted(table.changed))
             table.changed.clear()
         return writes
-
-    def positions(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Return up to where views were fed, as a cursor stores it: in order of time, and aside."""
-        fed = {stream.name: offset for stream, offset in self.offsets.items()}
-        return fed, {name_of(partition): offset for partition, offset in self.aside.items()}
 
     def _namespace(self, view: View) -> str:
         return f"{self._service}/view/{view.name}"

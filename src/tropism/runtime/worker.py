@@ -20,7 +20,7 @@ from tropism.runtime.attempts import Attempts, GaveUp
 from tropism.runtime.call import Caller, namespace_of
 from tropism.runtime.calls import Calls
 from tropism.runtime.commit import Committer, resource_namespace
-from tropism.runtime.cursor import Cursor, Progress, name_of
+from tropism.runtime.cursor import Cursor, Fed, Place, Progress
 from tropism.runtime.dead import DeadLetter
 from tropism.runtime.inject import Resource, Site
 from tropism.runtime.intake import Intake, least
@@ -168,17 +168,21 @@ class Worker:
         log, chunk = self._platform.log, self._options.chunk
         streams = self._sources.streams(await log.ends(topics_of(self.service)))
         for stream in streams:
-            where = stream.name
-            self._progress[stream] = Progress(
-                self._cursor.offsets.get(where, 0), self._cursor.open.get(where, [])
-            )
-            self._tables.offsets[stream] = self._cursor.views.get(where, 0)
-        for partition in await log.ends(side_topics_of(self.service)):
-            self._tables.aside[partition] = self._cursor.aside.get(name_of(partition), 0)
+            self._progress[stream] = Progress(self._cursor.places.get(stream.name, Place()))
+            self._tables.fed[stream] = Fed(self._cursor.views.get(stream.name, Place()))
         offsets = {stream: self._progress[stream].taken for stream in streams}
-        self._intake = Intake(log, offsets, services=self._sources.services(), chunk=chunk)
-        beside = {Stream(*partition): offset for partition, offset in self._tables.aside.items()}
-        self._side = Intake(log, beside, chunk=chunk)
+        self._intake = Intake(log, offsets, services=self._sources.services(), read=self._read, chunk=chunk)
+        for partition in await log.ends(side_topics_of(self.service)):
+            stream = Stream(*partition)
+            self._tables.aside[stream] = Fed(self._cursor.aside.get(stream.name, Place()))
+        beside = {stream: fed.first for stream, fed in self._tables.aside.items()}
+        self._side = Intake(
+            log, beside, read=lambda s, offset: self._tables.aside[s].read(offset), chunk=chunk
+        )
+
+    def _read(self, stream: Stream, offset: int) -> None:
+        self._progress[stream].read(offset)
+        self._tables.fed[stream].read(offset)
 
     def _site(self, resource: Resource) -> Site:
         state, namespace = self._platform.state, resource_namespace(self.service.name, resource.name)
@@ -186,7 +190,8 @@ class Worker:
         async def stored(key: str) -> bytes | None:
             return (await state.get(namespace, [key]))[0]
 
-        return Site(self.service.name, self._live, self._platform, self._tables.reader, stored)
+        tables = self._tables
+        return Site(self.service.name, self._live, self._platform, tables.reader, tables.readers, stored)
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -318,12 +323,13 @@ class Worker:
             until_us = self._platform.clock.now_us()
             if self._cursor.first_us is None:
                 self._cursor.first_us = until_us
-        expired = await self._expired(until_us) if self._ttls else []
-        admitted = self._admission.admit(arrivals, expired, until_us, after_us=self._frontier_us)
+        # What is due at a moment comes before its events, also where only some of those are at hand yet.
+        due_us = max(until_us, arrivals[-1][0]) if arrivals and not self._live else until_us
+        expired = await self._expired(due_us) if self._ttls else []
+        admitted = self._admission.admit(arrivals, expired, due_us, after_us=self._frontier_us)
         for stream, offset in self._intake.passed():
             self._progress[stream].pass_to(offset)
-        for stream, progress in self._progress.items():
-            self._tables.offsets[stream] = max(self._tables.offsets[stream], progress.taken)
+            self._tables.fed[stream].pass_to(offset)
         await self._load_states(admitted)
         await self._calls.start(admitted, until_us, touched=bool(arrivals))
         moved = until_us > self._frontier_us
@@ -335,9 +341,9 @@ class Worker:
         while self._tables.aside:
             arrivals, _ = await self._side.take(FOREVER_US, self._options.chunk)
             for *_, stream, stored in arrivals:
-                if self._tables.wants_aside(stored.record.type):
+                new = self._tables.aside[stream].take(stored.offset)
+                if new and self._tables.wants_aside(stored.record.type):
                     self._feed_aside(stored)
-                self._tables.aside[stream.partition] = stored.offset + 1
             if not arrivals:
                 return
             self._committer.touch()

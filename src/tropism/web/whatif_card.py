@@ -17,8 +17,8 @@ from tropism.web.facts import (
 from tropism.web.layout import Frame
 from tropism.web.lines import LineChart
 from tropism.web.multiples import figure, line_legend, small_multiples
-from tropism.web.page import Column, Header, Row, Tile, ledger, page, score_table, section
-from tropism.web.svg import EMPTY, Markup
+from tropism.web.page import Column, Header, Row, Tile, ledger, note, page, score_table, section
+from tropism.web.svg import EMPTY, Markup, tag, text
 from tropism.web.whatif_verdict import Verdict, judge
 from tropism.web.words import ABSENT, count, day, minute
 
@@ -58,6 +58,8 @@ class WhatIfCard:
     seed: int = 0
     digest: str = ""
     command: str = "tropism whatif"
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def verdict(card: WhatIfCard) -> Verdict:
@@ -75,7 +77,7 @@ def render(card: WhatIfCard) -> str:
         ("Seed", str(card.seed)),
         ("Digest", card.digest or ABSENT),
     ]
-    sections = [_table(card), _quality(card)]
+    sections = [_table(card), _quality(card), _remarks(card)]
     return page(f"Would a loop pay? {card.table}", header, sections, footer, card=True)
 
 
@@ -137,6 +139,15 @@ def _quality(card: WhatIfCard) -> Markup:
         small_multiples(others, wide=Frame(400, 180), narrow=Frame(380, 180), across=2),
         _ledger(card.steps),
     )
+
+
+def _remarks(card: WhatIfCard) -> Markup:
+    """Return what one should know of the table, what puts the answer in doubt first."""
+    if not card.warnings and not card.notes:
+        return EMPTY
+    doubts = [tag("p", tag("strong", text("Careful. ")), text(each), class_="note") for each in card.warnings]
+    read = "What was found in it, and how it was handled."
+    return section("What to know of this table", read, *doubts, *(note(each) for each in card.notes))
 
 
 def _ledger(steps: tuple[Step, ...]) -> Markup:

@@ -65,8 +65,8 @@ def _not_two(name: str, found: set[str | None], rows: int) -> InvalidInputError:
         )
     shown = named(sorted(map(str, found), key=_rank), most=4)
     return InvalidInputError(
-        f"Cannot use --label {name!r}: it has {len(found):,} different values ({shown}), and a label has two. "
-        f"Make a column that says 1 or 0, such as whether the value is above a limit."
+        f"Cannot use --label {name!r}: it has {len(found):,} different values ({shown}), and a label has "
+        f"two. Make a column that says 1 or 0, such as whether the value is above a limit."
     )
 
 

@@ -26,8 +26,8 @@ def leakage_notes(columns: Sequence[Column], labels: Sequence[float | None]) -> 
         return []
     return [
         Note(
-            f"Column {column.name!r} alone tells the label almost perfectly (AUC {auc:.4f}). It is probably known "
-            f"only with the label, and then every figure here is too good to be true: repeat with "
+            f"Column {column.name!r} alone tells the label almost perfectly (AUC {auc:.4f}). It is probably "
+            f"known only with the label, and then every figure here is too good to be true: repeat with "
             f"--drop {column.name!r}, unless it is known in time.",
             "warning",
         )
@@ -37,7 +37,7 @@ def leakage_notes(columns: Sequence[Column], labels: Sequence[float | None]) -> 
 
 
 def _auc(column: Column, rows: Sequence[int], truth: NDArray[np.float64]) -> float:
-    """Return how well a feature alone ranks the labels, whichever way round, a missing value being one too."""
+    """Return how well a feature alone ranks the labels, whichever way round; a missing value is one too."""
     values = [column.values[row] for row in rows]
     if column.kind == "category":
         return _ranked(_rates(values, truth), truth[1::2])

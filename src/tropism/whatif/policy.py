@@ -19,7 +19,7 @@ def policy_for(rows: int, span: timedelta) -> Policy:
     between trainings             a 100th of the span, or 200 rows; at most 8 in a quarter of it
     blocks of the gate            40 rows each, 100 to 500 outcomes in all
     canary                        one review, a fifth of the decisions
-    a challenger's time           a 100th of the span, or 400 rows; then a fresher one replaces it
+    a challenger's time           a 100th of the span, or 300 rows; then a fresher one replaces it
     ============================  ===============================================================
 
     Broken data does not block training: in a replay nobody is there to mend it.
@@ -40,7 +40,7 @@ def policy_for(rows: int, span: timedelta) -> Policy:
         ),
         rollout=RolloutPlan(
             canary=step,
-            challenger_max=max(span / 100, row * 400),
+            challenger_max=max(span / 100, row * 300),
             watch=span / 50,
         ),
         review=step,

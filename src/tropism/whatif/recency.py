@@ -16,7 +16,7 @@ ROWS_MIN = 200
 ROWS_MAX = 10_000
 """More rows than this are thinned evenly while trying."""
 
-ERRORS = 2.0
+ERRORS = 2.5
 """By how many standard errors fewer rows must be better, for the others to be forgotten."""
 
 Fit = Callable[[TrainingRows, int], Predictor]
@@ -26,7 +26,7 @@ def newest_that_predict(rows: TrainingRows, seed: int, fit: Fit) -> TrainingRows
     """Return all rows, or the newest half, quarter and so on that predicts the newest of all better.
 
     The newest tenth (50 to 500) is held out, and each part of what is before it is fitted and judged on it.
-    A smaller part is preferred only where its log loss is lower by two standard errors of the paired
+    A smaller part is preferred only where its log loss is lower by two and a half standard errors of the paired
     difference: without drift, more rows are better, and they stay.
     """
     count = len(rows)
@@ -46,7 +46,7 @@ def newest_that_predict(rows: TrainingRows, seed: int, fit: Fit) -> TrainingRows
 
 def _better(gains: NDArray[np.float64]) -> bool:
     error = float(np.std(gains)) / len(gains) ** 0.5
-    return float(np.mean(gains)) > ERRORS * error
+    return bool(np.mean(gains) > ERRORS * error)
 
 
 def _losses(part: TrainingRows, held: TrainingRows, seed: int, fit: Fit) -> NDArray[np.float64] | None:

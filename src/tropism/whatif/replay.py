@@ -149,7 +149,7 @@ async def _records(log: Log, topic: str) -> list[Any]:
 
 
 def _digest(outputs: NDArray[np.float64], versions: NDArray[np.int64], steps: list[Step]) -> str:
-    """Return the digest of all decisions in order of time and of all steps, floats to 9 significant digits."""
+    """Return the digest of all decisions, in order, and all steps, floats to 9 significant digits."""
     digest = sha256()
     for version, output in zip(versions.tolist(), outputs.tolist(), strict=True):
         digest.update(f"{version} {output:.9g}\n".encode())

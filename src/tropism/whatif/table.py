@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def _in_order(times: Sequence[int | None], roles: Roles) -> tuple[list[int], lis
         lost = counted(len(times) - len(order), "row has", "rows have")
         notes.append(Note(f"{lost} no time in {roles.time!r}, and cannot be replayed."))
     before = [times[row] or 0 for row in order]
-    if any(after < at for at, after in zip(before, before[1:], strict=False)):
+    if any(after < at for at, after in pairwise(before)):
         order.sort(key=lambda row: times[row] or 0)
         notes.append(Note(f"The rows were not in order of {roles.time!r}: they were sorted."))
     return order, notes

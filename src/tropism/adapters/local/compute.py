@@ -16,8 +16,6 @@ from tropism.adapters.local.forkserver import BOOT, COMMAND, EXIT, HEAD
 from tropism.core.errors import InvalidInputError, UnavailableError
 from tropism.ports.compute import Job
 
-_START_ERROR = "Cannot start a process for a job"
-
 
 class ProcessCompute:
     """``Compute`` with one forked process per job, from a server that has imported ``preload`` before.
@@ -40,8 +38,7 @@ class ProcessCompute:
                 f"Cannot run job {name!r}: a memory limit of {limit} bytes cannot be set on {sys.platform}. "
                 f"Leave 'memory_bytes_max' out."
             )
-        server = await self.start()
-        number, channel = server.fork()
+        server, number, channel = await self._fork()
         try:
             async with asyncio.timeout(job.timeout_seconds):
                 kind, answer = await _converse(channel, name, job)
@@ -65,6 +62,20 @@ class ProcessCompute:
                 self._server = await _Server.start(self._preload)
             return self._server
 
+    async def _fork(self) -> "tuple[_Server, int, socket.socket]":
+        """Start a process; where the server just died, from its successor."""
+        server = await self.start()
+        try:
+            return server, *server.fork()
+        except OSError:
+            server = await self.start()
+        try:
+            return server, *server.fork()
+        except OSError as error:
+            raise UnavailableError(
+                f"Cannot start a process for a job: {error}. Free some memory, then try again."
+            ) from error
+
     async def close(self) -> None:
         """Kill what runs, and wait until nothing is left."""
         server, self._server = self._server, None
@@ -81,10 +92,7 @@ class _Server:
         self._numbers = count()
         self._exits: dict[int, asyncio.Future[int | None]] = {}
         self._listening: asyncio.Task[None] | None = None
-
-    @property
-    def gone(self) -> bool:
-        return self._listening is None or self._listening.done()
+        self.gone = False
 
     @classmethod
     async def start(cls, preload: list[str]) -> "_Server":
@@ -107,7 +115,7 @@ class _Server:
             commands.close()
             exits.close()
             raise UnavailableError(
-                f"{_START_ERROR}: {error.strerror}. Free some memory or processes, then try again."
+                f"Cannot start a process for a job: {error.strerror}. Free some memory, then try again."
             ) from error
         finally:
             their_commands.close()
@@ -118,14 +126,17 @@ class _Server:
         return server
 
     def fork(self) -> tuple[int, socket.socket]:
-        """Start a process, and return its number and its channel."""
+        """Start a process, and return its number and its channel. Raises: OSError if the server is gone."""
+        if self.gone:
+            raise ConnectionError("the server is gone")
         ours, theirs = socket.socketpair()
         number = next(self._numbers)
         try:
             socket.send_fds(self._commands, [COMMAND.pack(b"s", number)], [theirs.fileno()])
-        except OSError as error:
+        except OSError:
+            self.gone = True
             ours.close()
-            raise UnavailableError(f"{_START_ERROR}: {error.strerror}. Try again.") from error
+            raise
         finally:
             theirs.close()
         self._exits[number] = asyncio.get_running_loop().create_future()
@@ -157,6 +168,7 @@ class _Server:
                 number, status = EXIT.unpack(await reader.readexactly(EXIT.size))
                 self._settle(number, status)
         except (asyncio.IncompleteReadError, ConnectionError):
+            self.gone = True
             for number in self._exits:
                 self._settle(number, None)
         finally:

@@ -5,6 +5,7 @@ behind when their parent is killed.
 """
 
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -28,6 +29,8 @@ EXIT = struct.Struct("!Ii")
 HEAD = struct.Struct("!cQ")
 """On a job's channel, with a length: ``f`` its function, ``m`` its memory limit, ``p`` its payload; then back
 ``r`` its result, ``e`` its error, or ``o`` out of memory."""
+
+_PR_SET_PDEATHSIG = 1  # of Linux's sys/prctl.h
 
 BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -70,12 +73,13 @@ def _obey(commands: socket.socket, exits: socket.socket, children: dict[int, int
         for pid in [pid for pid, job in children.items() if job == number]:
             _kill(pid)
         return True
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         # Whoever holds these keeps the two sides from noticing each other's end.
         commands.close()
         exits.close()
-        _be_child(channels[0])
+        _be_child(channels[0], parent)
     _lead_group(pid)
     children[pid] = number
     os.close(channels[0])
@@ -111,9 +115,18 @@ def _lead_group(pid: int) -> None:
         os.setpgid(pid, pid)
 
 
-def _be_child(handle: int) -> NoReturn:
+def _die_with(parent: int) -> None:
+    """End when the server is killed: nobody else could end this process then. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(70)
+
+
+def _be_child(handle: int, parent: int) -> NoReturn:
     try:
         _lead_group(os.getpid())
+        _die_with(parent)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         channel = socket.socket(fileno=handle)

@@ -33,7 +33,7 @@ CREATE TABLE events(
 CREATE VIEW log AS
     SELECT topics.name AS topic, place >> 40 & 4095 AS partition, place & (1 << 40) - 1 AS offset, events.*
     FROM events JOIN topics ON topics.id = topic_id;
-CREATE UNIQUE INDEX event_ids ON events(topic_id, id);
+CREATE UNIQUE INDEX event_ids ON events(id, topic_id);
 CREATE TABLE state(
     namespace TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, expires_us INTEGER,
     PRIMARY KEY(namespace, key)) WITHOUT ROWID;

@@ -1,0 +1,47 @@
+"""Whether a trained version may enter at all, from what its training measured."""
+
+import math
+from collections.abc import Mapping
+
+from tropism.models.policy import Gate
+
+ENTERED = ("rows", "brier", "pairs", "champion_brier", "challenger_brier", "difference", "standard_error")
+"""The figures of a backtest that stand as evidence where a version enters: all the same in every run."""
+
+
+def refusal(figures: Mapping[str, float], gate: Gate) -> tuple[str, dict[str, float]] | None:
+    """Return why a version may not enter, with the evidence; None if it may.
+
+    Figures that are absent refuse nothing: what cannot be computed proves no harm.
+    """
+    for budget, name, word in (
+        (gate.artifact_bytes_max, "artifact_bytes", "larger"),
+        (gate.latency_ms_max, "latency_ms", "slower"),
+    ):
+        found = figures.get(name)
+        if budget is not None and found is not None and found > budget:
+            return f"{word} than its budget", {name: found, f"{name}_max": float(budget)}
+    p_value = worse_p_value(figures, "", gate.margin)
+    if p_value is not None and p_value < gate.backtest_alpha:
+        return "worse than the champion in backtest", {**evidence_in(figures), "backtest_p_value": p_value}
+    slices = sorted(name.removesuffix("difference") for name in figures if name.endswith(":difference"))
+    for prefix in slices:
+        p_value = worse_p_value(figures, prefix, gate.margin)
+        if p_value is not None and p_value < gate.backtest_alpha / len(slices):
+            evidence = {name: value for name, value in figures.items() if name.startswith(prefix)}
+            reason = f"worse than the champion in backtest where {prefix.removesuffix(':')}"
+            return reason, {**evidence_in(figures), **evidence, "backtest_p_value": p_value}
+    return None
+
+
+def worse_p_value(figures: Mapping[str, float], prefix: str, margin: float) -> float | None:
+    """Return how surprising the difference were if the challenger was not worse by more than a margin."""
+    difference, error = figures.get(f"{prefix}difference"), figures.get(f"{prefix}standard_error")
+    if difference is None or not error:
+        return None
+    return 0.5 * math.erfc(-(difference + margin) / error / math.sqrt(2.0))
+
+
+def evidence_in(figures: Mapping[str, float]) -> dict[str, float]:
+    """Return the figures that stand as evidence of a step."""
+    return {f"backtest_{name}": figures[name] for name in ENTERED if name in figures}

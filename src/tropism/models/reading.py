@@ -1,0 +1,176 @@
+"""Training rows, read from exact ranges of the log."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tropism.core.envelope import Stored
+from tropism.models.rows import TrainingRows, schema_of
+from tropism.ports.log import Log, Partition
+from tropism.ports.opening import open_url
+from tropism.runtime.cursor import name_of
+
+TOPICS = ("decisions", "outcomes")
+READ_COUNT = 20_000
+
+Ranges = dict[str, tuple[int, int]]
+"""Per partition, ``topic/number``, the offsets from the first up to the second."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where the rows are: a log that the job opens, or, of a log it cannot open, the records themselves."""
+
+    url: str | None = None
+    records: dict[str, list[Stored]] = {}
+
+
+class Known(NamedTuple):
+    """Training rows, and what the champion of the time said of each, NaN where it was not asked."""
+
+    rows: TrainingRows
+    champion: NDArray[np.float64]
+
+
+class _Decision(msgspec.Struct):
+    model: str
+    schema: str
+    features: list[Any]
+
+
+class _Outcome(msgspec.Struct):
+    model: str
+    decision_id: str
+    value: float
+    decided_us: int
+    version: int
+    output: float | None
+    others: dict[str, float] = {}
+    early: bool = False
+
+
+class _Label(NamedTuple):
+    known_us: int
+    value: float
+    decided_us: int
+    champion: float
+
+
+async def ranges_until(log: Log, known_until_us: int) -> Ranges:
+    """Return, per partition of decisions and outcomes, the offsets of what was known by an instant."""
+    ends = await log.ends(TOPICS)
+    return {name_of(p): (0, await _first_after(log, p, end, known_until_us)) for p, end in ends.items()}
+
+
+async def _first_after(log: Log, partition: Partition, end: int, known_until_us: int) -> int:
+    """Return the first offset known after an instant, by bisection: ``known_us`` never decreases."""
+    low, high = 0, end
+    while low < high:
+        middle = (low + high) // 2
+        found = (await log.read({partition: middle}, count_max=1)).get(partition, ())
+        if found and found[0].known_us <= known_until_us:
+            low = found[0].offset + 1
+        else:
+            high = middle
+    return low
+
+
+async def source_of(log: Log, ranges: Ranges) -> Source:
+    """Return where a job finds the rows: the log's URL, or the rows themselves."""
+    url = log.capabilities.url
+    if url is not None:
+        return Source(url)
+    records: dict[str, list[Stored]] = {}
+    for where, (start, stop) in ranges.items():
+        records[where] = await _read(log, where, start, stop)
+    return Source(None, records)
+
+
+async def _read(log: Log, where: str, start: int, stop: int) -> list[Stored]:
+    topic, _, number = where.rpartition("/")
+    partition = (topic, int(number))
+    found: list[Stored] = []
+    while start < stop:
+        page = (await log.read({partition: start}, count_max=READ_COUNT)).get(partition, ())
+        found.extend(stored for stored in page if stored.offset < stop)
+        if not page:
+            break
+        start = page[-1].offset + 1
+    return found
+
+
+def known_rows(
+    model: str,
+    names: tuple[str, ...],
+    records: Mapping[str, Sequence[Stored]],
+    *,
+    rows_max: int | None = None,
+    champion: int = 0,
+) -> Known:
+    """Return the rows of a model that have an outcome, sorted by (known at, decision id)."""
+    features = _features(records, model, schema_of(names))
+    labels = _labels(records, model, str(champion))
+    ids = sorted(id for id in labels if id in features)
+    ids.sort(key=lambda name: labels[name].known_us)
+    if rows_max is not None:
+        ids = ids[-rows_max:]
+    columns = [list(column) for column in zip(*(features[id] for id in ids), strict=True)]
+    found = [labels[id] for id in ids]
+    rows = TrainingRows(
+        names=names,
+        columns=columns or [[] for _ in names],
+        outcomes=np.array([label.value for label in found], dtype=np.float64),
+        decided_us=np.array([label.decided_us for label in found], dtype=np.int64),
+        known_us=np.array([label.known_us for label in found], dtype=np.int64),
+    )
+    return Known(rows, np.array([label.champion for label in found], dtype=np.float64))
+
+
+async def records_in(url: str, ranges: Ranges) -> dict[str, list[Stored]]:
+    """Return the records of ranges of the log that a URL opens."""
+    store = await open_url(url)
+    try:
+        return {where: await _read(store.log, where, start, stop) for where, (start, stop) in ranges.items()}
+    finally:
+        await store.close()
+
+
+def _features(records: Mapping[str, Sequence[Stored]], model: str, schema: str) -> dict[str, list[Any]]:
+    decoder = msgspec.json.Decoder(_Decision)
+    found: dict[str, list[Any]] = {}
+    for stored in _of(records, "decisions.made.v1"):
+        made = decoder.decode(stored.record.data)
+        if made.model == model and made.schema == schema:
+            found[stored.record.id] = made.features
+    return found
+
+
+def _labels(records: Mapping[str, Sequence[Stored]], model: str, champion: str) -> dict[str, _Label]:
+    """Return, per decision, when its outcome was known first, and its latest value."""
+    decoder = msgspec.json.Decoder(_Outcome)
+    found: dict[str, _Label] = {}
+    for stored in _of(records, "outcomes.learned.v1"):
+        outcome = decoder.decode(stored.record.data)
+        if outcome.model != model or outcome.early:
+            continue
+        before = found.get(outcome.decision_id)
+        known_us = stored.known_us if before is None else before.known_us
+        output = outcome.output if str(outcome.version) == champion else outcome.others.get(champion)
+        found[outcome.decision_id] = _Label(
+            known_us, outcome.value, outcome.decided_us, math.nan if output is None else output
+        )
+    return found
+
+
+def _of(records: Mapping[str, Sequence[Stored]], event_type: str) -> list[Stored]:
+    topic = event_type.partition(".")[0]
+    return [
+        stored
+        for where, page in records.items()
+        if where.startswith(f"{topic}/")
+        for stored in page
+        if stored.record.type == event_type
+    ]

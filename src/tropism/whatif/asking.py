@@ -1,0 +1,56 @@
+"""Asking a table whether a loop would pay: from a file to an answer."""
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from tropism.whatif.compare import compare
+from tropism.whatif.policy import policy_for
+from tropism.whatif.replay import Progress, Say, replay
+from tropism.whatif.story import Answer
+from tropism.whatif.table import Roles, read_table
+from tropism.whatif.trainers import trainer
+
+WORKER_ROWS = 20_000
+"""From so many rows on, the calendar's trainings are given to another process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which file, what its columns say, and what learns."""
+
+    path: Path
+    roles: Roles
+    model: str = "hist-gradient-boosting"
+    seed: int = 0
+
+
+async def ask(question: Question, say: Say = lambda _: None) -> Answer:
+    """Replay a table, compare the loop with simpler ways, and return all that came of it.
+
+    Raises: InvalidInputError, NotFoundError or NotSupportedError, saying what is wrong with table or model.
+    """
+    started = time.monotonic()
+    train = trainer(question.model)
+    say(Progress("reading", 0, 0))
+    table = await asyncio.to_thread(read_table, question.path, question.roles)
+    policy = policy_for(len(table), timedelta(microseconds=table.span_us))
+    replayed = await replay(table, train, policy, question.seed, say)
+    comparison = await asyncio.to_thread(
+        compare,
+        table,
+        replayed,
+        train,
+        question.seed,
+        workers=_workers(len(table)),
+        say=lambda name, done, total: say(Progress(name, done, total)),
+    )
+    seconds = time.monotonic() - started
+    return Answer(table, question.model, policy, question.seed, replayed, comparison, seconds)
+
+
+def _workers(rows: int) -> int:
+    return min(2, os.cpu_count() or 1) if rows >= WORKER_ROWS else 0
