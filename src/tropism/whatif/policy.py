@@ -38,7 +38,7 @@ def policy_for(rows: int, span: timedelta) -> Policy:
         drift=Drift(windows=2),
         degradation=Degradation(run_length=float(10 * max(rows, 1000))),
         quality=None,
-        cooldown=max(span / 100, 8 * block),
+        cooldown=max(span / 100, min(8 * block, span / 10)),
         trainings_max=8,
         budget=span / 4,
         gate=Gate(
@@ -49,7 +49,10 @@ def policy_for(rows: int, span: timedelta) -> Policy:
             outcomes_min=min(500, max(100, rows // 40)),
         ),
         rollout=RolloutPlan(
-            canary=step, harm_margin=0.01, challenger_max=max(span / 16, 20 * block), watch=span / 50
+            canary=step,
+            harm_margin=0.01,
+            challenger_max=max(span / 16, min(20 * block, span / 4)),
+            watch=span / 50,
         ),
         review=step,
         window=max(span / 50, row * 250),
