@@ -14,9 +14,10 @@ from tropism.models.policy import Gate, Policy, RolloutPlan
 
 QUICK = Policy(
     first_after=600,
-    max_age=days(2),
-    growth=1.5,
+    max_age=days(1),
+    growth=None,
     cooldown=days(1),
+    degradation=None,
     trainings_max=6,
     budget=days(30),
     drift=None,

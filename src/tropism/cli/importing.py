@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +19,8 @@ from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError, NotFoundError
 from tropism.ports.log import Log
 
-_BATCH = 2000
+_BATCH = 4000
+_BATCH_BYTES = 4 << 20
 _SHOWN_MAX = 5
 _TOLD_SECONDS = 10.0
 
@@ -130,11 +130,25 @@ def _records(table: Table, converter: Converter, rejects: Rejects, advance: Adva
 async def _append(log: Log, records: Iterator[Record], advance: Advance) -> tuple[int, int]:
     """Append all records, and return how many they were and how many were new."""
     stored = new = 0
-    while batch := list(islice(records, _BATCH)):
+    for batch in _batches(records):
         new += await log.append(batch)
         stored += len(batch)
         advance(len(batch))
     return stored, new
+
+
+def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
+    """Yield records in batches that one write takes, whatever their size."""
+    batch: list[Record] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += len(record.data)
+        if len(batch) == _BATCH or size > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 @contextmanager

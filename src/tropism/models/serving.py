@@ -73,6 +73,9 @@ class OpenedDecider:
         self._model = model
         self._site = site
         self._observer = observer
+        self._readers = site.readers(model.feature_views)
+        self._packed: Any = None
+        self._current = NONE
         self._schema = schema_of(model.feature_names)
         self._versions: dict[str, Version] = {}
         self._rollouts: dict[str, Rollout] = {}
@@ -97,10 +100,7 @@ class OpenedDecider:
 
     def _ask(self, subject: Subject, index: int) -> asyncio.Future[Decision]:
         envelope, as_of_us = subject.envelopes[index], subject.as_of_us[index]
-        readers = {
-            parameter: self._site.reader(view, as_of_us, envelope.subject)
-            for parameter, view in self._model.feature_views.items()
-        }
+        readers = self._readers.at(as_of_us, envelope.subject)
         loop = asyncio.get_running_loop()
         request = _Request(
             subject,
@@ -131,12 +131,15 @@ class OpenedDecider:
         packed = self._site.reader(self._model.rollouts, as_of_us, None)(self._model.name).rollout
         if packed is None:
             return NONE
+        if packed is self._packed:
+            return self._current
         known = self._rollouts.get(key := repr(packed))
         if known is None:
             champion, challenger, previous, share = packed
             known = self._rollouts[key] = Rollout(
                 _served(champion), _served(challenger), share, _served(previous)
             )
+        self._packed, self._current = packed, known
         return known
 
     async def _flush(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from tropism.core.codec import Codec, record_of
-from tropism.core.envelope import Record, derived_id
+from tropism.core.envelope import Envelope, Record, derived_id
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event, topic_of
 from tropism.core.time import to_us
@@ -14,8 +14,9 @@ from tropism.ports.state import Write
 from tropism.runtime.batch import Batch
 from tropism.runtime.handler import Expired, Handler, Injection, Shape, check_outputs, collect
 from tropism.runtime.inject import Opened, Output, State, Subject
+from tropism.runtime.table import Table
 from tropism.runtime.values import Values
-from tropism.runtime.view import Reader, Table, View
+from tropism.runtime.view import Reader, View
 from tropism.runtime.work import Delivery, Item, tie
 
 
@@ -134,13 +135,25 @@ class Caller:
         ordinals = [0] * len(deliveries)
         records: list[tuple[int, Record]] = []
         for index, event, _ in enlisted:
-            records.append((index, self._record(handler, deliveries[index], ordinals[index], Output(event))))
+            records.append((index, self._enlisted(handler, deliveries[index], ordinals[index], event)))
             ordinals[index] += 1
         for output in outputs:
             index = len(deliveries) - 1 if output.by is None else places.get(output.by.id, 0)
             records.append((index, self._record(handler, deliveries[index], ordinals[index], output)))
             ordinals[index] += 1
         return records
+
+    def _enlisted(self, handler: Handler, delivery: Delivery, ordinal: int, event: Event) -> Record:
+        """Return what a resource added: Tropism's own, so it fits its type."""
+        cause = delivery.item.envelope
+        return record_of(
+            event,
+            self._codec.encode(event, checked=False),
+            id=derived_id(cause.id, handler.name, ordinal),
+            time_us=delivery.item.order_us if self._now_us is None else self._now_us(),
+            source=self._service,
+            extensions=_extensions(cause),
+        )
 
     def _record(self, handler: Handler, delivery: Delivery, ordinal: int, output: Output) -> Record:
         record = self._new(handler, delivery, ordinal, output)
@@ -168,16 +181,13 @@ class Caller:
                 cause.source,
                 delivery.item.record.extensions,
             )
-        extensions = {"causationid": cause.id}
-        if cause.extensions is not None and "traceparent" in cause.extensions:
-            extensions["traceparent"] = cause.extensions["traceparent"]
         record = record_of(
             output.event,
             self._codec.encode(output.event),
             id=derived_id(cause.id, handler.name, ordinal),
             time_us=delivery.item.order_us if self._now_us is None else self._now_us(),
             source=self._service,
-            extensions=extensions,
+            extensions=_extensions(cause),
         )
         if output.subject is None:
             return record
@@ -198,6 +208,13 @@ class Caller:
             )
             writes.append((index, Write(namespace, key, data, expires_us)))
         return writes
+
+
+def _extensions(cause: Envelope[Any]) -> dict[str, str]:
+    """Return what an output carries on from the event that caused it."""
+    if cause.extensions is not None and "traceparent" in cause.extensions:
+        return {"causationid": cause.id, "traceparent": cause.extensions["traceparent"]}
+    return {"causationid": cause.id}
 
 
 def namespace_of(service: str, state: str) -> str:

@@ -90,8 +90,17 @@ class Site:
     live: bool
     platform: Platform
     reader: Callable[[View, int, str | None], Reader]
+    readers: "Callable[[Mapping[str, View]], Readers]"
     stored: Callable[[str], Any]
     """Reads, awaited, a value that the resource had committed under a name."""
+
+
+class Readers(Protocol):
+    """Several views that are read together, again and again."""
+
+    def at(self, as_of_us: int, exclude: str | None) -> Mapping[str, Reader]:
+        """Return them as of a moment, without one subject; the next call moves them on."""
+        ...
 
 
 class Opened(Protocol):

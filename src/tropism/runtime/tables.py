@@ -1,6 +1,6 @@
 """The views of one worker: fed from the log, stored with its commits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tropism.core.envelope import Stored
@@ -9,7 +9,28 @@ from tropism.runtime.attempts import GaveUp
 from tropism.runtime.cursor import Fed
 from tropism.runtime.dead import VIEW, DeadLetter, write_of
 from tropism.runtime.streams import Stream
-from tropism.runtime.view import Reader, Table, View
+from tropism.runtime.table import Table
+from tropism.runtime.view import Reader, View
+
+
+class MovingReaders:
+    """Several views as of one moment, which moves: made once, not once a decision."""
+
+    def __init__(self, tables: Mapping[str, Table]) -> None:
+        self._as_of_us = 0
+        self._exclude: str | None = None
+        self._readers = {name: self._reader(table) for name, table in tables.items()}
+
+    def _reader(self, table: Table) -> Reader:
+        read = table.read
+        if table.view.own:
+            return lambda key: read(key, self._as_of_us, None)
+        return lambda key: read(key, self._as_of_us, self._exclude)
+
+    def at(self, as_of_us: int, exclude: str | None) -> Mapping[str, Reader]:
+        """Return the views as of a moment, without one subject; the next call moves them on."""
+        self._as_of_us, self._exclude = as_of_us, exclude
+        return self._readers
 
 
 class Tables:
@@ -98,6 +119,10 @@ class Tables:
     def reader(self, view: View, as_of_us: int, exclude: str | None) -> Reader:
         """Return a view as of a moment, without one subject."""
         return self.tables[view].reader(as_of_us, exclude)
+
+    def readers(self, views: Mapping[str, View]) -> "MovingReaders":
+        """Return several views to be read together, again and again."""
+        return MovingReaders({name: self.tables[view] for name, view in views.items()})
 
     async def load(self) -> None:
         """Take back what was stored."""

@@ -190,7 +190,8 @@ class Worker:
         async def stored(key: str) -> bytes | None:
             return (await state.get(namespace, [key]))[0]
 
-        return Site(self.service.name, self._live, self._platform, self._tables.reader, stored)
+        tables = self._tables
+        return Site(self.service.name, self._live, self._platform, tables.reader, tables.readers, stored)
 
     # -- running ----------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from tropism.demo.flights.events import (
 from tropism.demo.flights.source import MINUTE_US
 from tropism.models.estimators import hist_gradient_boosting
 from tropism.models.model import Model, Outcome
-from tropism.models.policy import Policy
+from tropism.models.policy import Drift, Policy
 from tropism.models.quality import QualityLimits
 from tropism.models.rows import Predictor, TrainingRows
 from tropism.models.serving import Decider
@@ -213,14 +213,19 @@ def train(rows: TrainingRows, seed: int) -> Predictor:
 
 POLICY = Policy(
     act_at=0.5,
-    max_age=days(15),
+    max_age=days(16),
     growth=1.3,
     cooldown=days(9),
     trainings_max=24,
-    budget=days(365),
-    # Weather may stand still for days, and in storms the pressure is missing: that is no broken data.
+    budget=days(366),
+    # The weekday stands still in a window of a day, and the weather nearly so: a whole week says more.
+    window=days(7),
+    drift=Drift(psi_min=2.0, windows=1, features_min=3),
+    # Weather may stand still for days, is colder in February than ever in January, and in storms the
+    # pressure is missing: that is no broken data.
     quality=QualityLimits(
         missing_share_rise=0.5,
+        out_of_range_share_rise=1.0,
         may_be_constant=frozenset({"visibility", "precipitation", "temperature", "pressure", "wind_speed"}),
     ),
 )
