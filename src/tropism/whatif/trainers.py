@@ -17,7 +17,7 @@ __all__ = ["MODELS", "train_boosting", "train_logistic", "trainer"]
 def train_boosting(rows: TrainingRows, seed: int) -> Predictor:
     """Fit gradient boosting on the newest rows that predict best."""
     settings: dict[str, Any] = {"max_leaf_nodes": 15, "learning_rate": 0.1, "l2_regularization": 1.0}
-    quick = partial(hist_gradient_boosting, max_iter=30, **settings)
+    quick = partial(hist_gradient_boosting, max_iter=20, **settings)
     return hist_gradient_boosting(newest_that_predict(rows, seed, quick), seed, max_iter=60, **settings)
 
 
