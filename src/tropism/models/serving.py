@@ -215,7 +215,9 @@ class OpenedDecider:
             return
         act = output is not None and output >= self._model.policy.act_at
         latency_us = int((self._site.platform.clock.monotonic() - request.asked) * 1e6)
-        others = {str(v): o for v, o in said.items() if v != number and not isinstance(o, Exception)}
+        others: dict[str, float] = {
+            str(v): o for v, o in said.items() if v != number and not isinstance(o, Exception)
+        }
         request.subject.enlist(
             request.index,
             DecisionMade(

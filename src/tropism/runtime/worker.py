@@ -280,7 +280,7 @@ class Worker:
             await self._room.wait()
 
     async def _wait_for_more(self, changed: asyncio.Event, ends: dict[Partition, int]) -> None:
-        waits: list[asyncio.Future[object]] = [
+        waits: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(self._stopping.wait()),
             asyncio.ensure_future(changed.wait()),
         ]

@@ -17,7 +17,7 @@ __all__ = ["MODELS", "train_boosting", "train_logistic", "trainer"]
 def train_boosting(rows: TrainingRows, seed: int) -> Predictor:
     """Fit gradient boosting on the newest rows that predict best."""
     settings: dict[str, Any] = {"max_leaf_nodes": 15, "learning_rate": 0.1, "l2_regularization": 1.0}
-    quick = partial(hist_gradient_boosting, max_iter=30, **settings)
+    quick = partial(hist_gradient_boosting, max_iter=20, **settings)
     return hist_gradient_boosting(newest_that_predict(rows, seed, quick), seed, max_iter=60, **settings)
 
 
@@ -53,7 +53,7 @@ def _own(name: str, module: str, function: str) -> Train:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        found = getattr(import_module(module), function, None)
+        found: Any = getattr(import_module(module), function, None)
     except Exception as error:
         told = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
         raise InvalidInputError(
