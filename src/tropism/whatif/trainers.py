@@ -53,7 +53,7 @@ def _own(name: str, module: str, function: str) -> Train:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        found: Any = getattr(import_module(module), function, None)
+        found = getattr(import_module(module), function, None)
     except Exception as error:
         told = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
         raise InvalidInputError(
