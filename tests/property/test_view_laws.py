@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tropism import Event, View, age, count, last, mean, seconds, total
 from tropism.core.time import MICROSECONDS
 from tropism.runtime.series import Series
-from tropism.runtime.view import Table
+from tropism.runtime.table import Table
 
 
 class Fact(Event, type="facts.fact.v1", key="subject"):
@@ -25,16 +25,18 @@ def view(*, own: bool = False) -> View:
         "v",
         Fact,
         by=lambda e: e.key,
-        window=seconds(10),
         own=own,
-        n=count(),
+        n=count(window=seconds(10)),
         n_short=count(window=seconds(3)),
-        sum=total(lambda e: e.value),
+        sum=total(lambda e: e.value, window=seconds(10)),
         sum_short=total(lambda e: e.value, window=seconds(3)),
-        mean=mean(lambda e: e.value),
+        mean=mean(lambda e: e.value, window=seconds(10)),
         mean_short=mean(lambda e: e.value, window=seconds(3)),
-        last=last(lambda e: e.value),
-        age=age(),
+        last=last(lambda e: e.value, window=seconds(10)),
+        age=age(window=seconds(10)),
+        last_ever=last(lambda e: e.value),
+        age_ever=age(),
+        sum_ever=total(lambda e: e.value),
     )
 
 
@@ -64,6 +66,7 @@ def oracle(known: list[Known], key: str, as_of_us: int, exclude: str | None) -> 
         return sum(values) / len(values) if values else None
 
     newest = within(10)[-1] if within(10) else None
+    ever = within(10**6)
     return {
         "n": len(within(10)),
         "n_short": len(within(3)),
@@ -73,6 +76,9 @@ def oracle(known: list[Known], key: str, as_of_us: int, exclude: str | None) -> 
         "mean_short": averaged(3),
         "last": None if newest is None else newest.fact.value,
         "age": None if newest is None else (as_of_us - newest.time_us) / MICROSECONDS,
+        "last_ever": ever[-1].fact.value if ever else None,
+        "age_ever": (as_of_us - ever[-1].time_us) / MICROSECONDS if ever else None,
+        "sum_ever": summed(10**6),
     }
 
 
@@ -123,7 +129,11 @@ class ViewMachine(RuleBasedStateMachine):
                 for key in "AB":
                     row = self.table.reader(as_of_us, exclude)(key)
                     hidden = None if self.view.own else exclude
-                    assert row._asdict() == oracle(self.known, key, as_of_us, hidden)
+                    found, wanted = row._asdict(), oracle(self.known, key, as_of_us, hidden)
+                    if hidden is not None:
+                        # All that ever was cannot be told apart by subject for ever.
+                        del found["sum_ever"], wanted["sum_ever"]
+                    assert found == wanted
 
 
 TestViews = ViewMachine.TestCase
@@ -140,30 +150,31 @@ def test_trimming_changes_no_later_read(entries: list[tuple[int, str, int]], low
     trimmed.trim(low_us, {"A"})
     for as_of_us in range(low_us, low_us + 12 * MICROSECONDS, MICROSECONDS // 2):
         for exclude in (None, "x", "nobody"):
-            assert trimmed.read("A", as_of_us, exclude) == whole.read("A", as_of_us, exclude)
+            assert trimmed.read("A", as_of_us, exclude)[:-1] == whole.read("A", as_of_us, exclude)[:-1]
+        assert trimmed.read("A", as_of_us, None) == whole.read("A", as_of_us, None)
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), SUBJECTS, st.integers(-9, 9) | st.none()), max_size=30))
 def test_the_order_of_coming_does_not_matter_to_sums(entries: list[tuple[int, str, int | None]]) -> None:
     """Late entries give the same sums as if they had come in time."""
-    late, timely = Series(1, 0), Series(1, 0)
+    late, timely = Series(1), Series(1)
     for time_us, subject, value in entries:
         late.add(time_us, subject, [value], [])
     for time_us, subject, value in sorted(entries, key=lambda e: e[0]):
         timely.add(time_us, subject, [value], [])
     assert late.times == timely.times
-    assert late.subjects == timely.subjects
-    assert late.totals == timely.totals
+    assert list(map(list, late.rows)) == list(map(list, timely.rows))
 
 
 @given(st.lists(st.tuples(HALVES, SUBJECTS, st.integers(-9, 9) | st.none()), max_size=30))
 def test_a_stored_series_comes_back_whole(entries: list[tuple[int, str, int | None]]) -> None:
     """Packing and unpacking changes nothing, and what is added afterwards continues it."""
-    series = Series(1, 1)
+    series = Series(1)
     for time_us, subject, value in entries:
         series.add(time_us, subject, [value], [value])
     again = Series.unpack(series.pack())
     for each in (series, again):
         each.add(10**9, "x", [1], ["new"])
-    assert (again.times, again.subjects, again.values) == (series.times, series.subjects, series.values)
-    assert again.totals == series.totals
+    assert again.times == series.times
+    assert list(map(list, again.rows)) == list(map(list, series.rows))
+    assert list(again.base) == list(series.base)
