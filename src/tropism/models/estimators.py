@@ -86,7 +86,8 @@ def hist_gradient_boosting(rows: TrainingRows, seed: int, **options: Any) -> Pre
 
     encoding = encoding_of(rows.rows)
     settings = {"early_stopping": False, "random_state": seed % 2**31, **options}
-    estimator = HistGradientBoostingClassifier(categorical_features=encoding.categorical or None, **settings)
+    categories: Any = encoding.categorical or None
+    estimator = HistGradientBoostingClassifier(categorical_features=categories, **settings)
     estimator.fit(encoding.matrix(rows.rows), _classes(rows))
     return Classifier(encoding, estimator)
 
