@@ -86,6 +86,21 @@ def test_unknown_service_and_wrong_url(folder):
     assert "no adapter is installed for 'kafak'" in error
 
 
+def test_doctor_names_each_problem_and_leaves_with_1(folder):
+    folder.write("shop.py", APP)
+    wrong = {"TROPISM_BLOBS": "kafak://x", "TROPISM_APP": "shop:app"}
+    report = folder.run("doctor", "--json", code=1, **wrong).json
+    assert not report["ok"]
+    assert report["ports"]["log"]["ok"]
+    assert "no adapter is installed for 'kafak'" in report["ports"]["blobs"]["problem"]
+    assert report["problems"] == [report["ports"]["blobs"]["problem"]]
+    apart = {"TROPISM_STATE": "memory:", "TROPISM_APP": "shop:app"}
+    assert "do not commit together" in folder.run("doctor", code=1, **apart).out
+    assert "All is well." in folder.run("doctor", TROPISM_APP="shop:app").out
+    (folder.path / ".tropism" / "tropism.db").write_bytes(b"no database" * 1000)
+    assert "Restore the file" in folder.run("doctor", code=1, TROPISM_APP="shop:app").out
+
+
 def test_new_makes_an_app_once(folder):
     folder.run("new", "my-shop")
     listed = folder.run("run", "--list", "--app", "app:app", code=1)

@@ -90,9 +90,13 @@ def test_ctrl_c_is_130_and_a_second_signal_stops_at_once_and_loses_nothing(shop)
 
 def test_services_in_processes_of_their_own_share_one_store(shop):
     first = shop.start("run", "--service", "b")
+    first.wait_for("Ready")
     second = shop.start("run", "--service", "c")
-    for running in (first, second):
-        running.wait_for("Ready")
+    second.wait_for("Ready")
+    report = shop.run("doctor", "--json").json
+    assert report["ok"]
+    assert report["ports"]["log"]["owner"] == f"process {first.process.pid}"
+    assert "survives kill -9" in report["ports"]["log"]["durability"]
     third = shop.start("run", "--service", "c")
     third.wait_for("Waiting for c: another process has it at work")
     publish(shop, "x")

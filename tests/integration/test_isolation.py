@@ -223,7 +223,7 @@ def test_b_does_not_notice(folder, capsys):
     for name, text in {"facts": FACTS, "b": B, "c": C.replace("VERSION", "1"), "d": D, "app": APP}.items():
         folder.write(f"{name}.py", text)
     folder.write("tropism.toml", 'app = "app:app"\n')
-    running = folder.start("dev", "--hang-seconds", "1", "--memory-max", "200M")
+    running = folder.start("dev", "--hang-seconds", "1", "--memory-max", "200M", "--backoff-max", "0.5")
     running.wait_for("| Ready", 3)
 
     sent, ratios = asyncio.run(measure(folder, running))

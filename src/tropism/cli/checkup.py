@@ -137,10 +137,10 @@ async def _describe(found: PortReport, adapter: Any, port: Any, report: Report) 
     capabilities = getattr(port, "capabilities", None)
     found.durability = getattr(capabilities, "durability", None)
     owner: Any = getattr(adapter, "owner", None)
-    if callable(owner):
+    if owner is not None:
         found.owner = owner()
     problems: Any = getattr(adapter, "problems", None)
-    if callable(problems):
+    if problems is not None:
         for problem in await problems():
             if problem not in report.problems:
                 report.problems.append(problem)

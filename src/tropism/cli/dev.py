@@ -30,6 +30,10 @@ def dev(
         str | None,
         typer.Option("--memory-max", metavar="SIZE", help="Restart a service that holds more, such as 512M."),
     ] = None,
+    backoff_max: Annotated[
+        float,
+        typer.Option("--backoff-max", min=0.1, metavar="SECONDS", help="The longest pause before a restart."),
+    ] = 30.0,
     reload: Annotated[bool, typer.Option(help="Restart services whose source files change.")] = True,
 ) -> None:
     """Run every service of the app in a process of its own, and look after them.
@@ -49,6 +53,7 @@ def dev(
         drain_seconds=drain_seconds,
         hang_seconds=hang_seconds,
         memory_bytes_max=None if memory_max is None else _bytes(memory_max),
+        backoff_seconds_max=backoff_max,
         reload=reload,
     )
     raise typer.Exit(asyncio.run(supervise(options)))

@@ -16,14 +16,14 @@ from tropism.cli.serving import Stop
 from tropism.core.errors import InvalidInputError
 
 CHECK_SECONDS = 0.25
-STEADY_SECONDS = 20.0
+STEADY_SECONDS = 10.0
 """After so long at work, an earlier failure is forgiven."""
 
 START_SECONDS_MAX = 120.0
 """How long an app may take to be imported before its process counts as hung."""
 
 GRACE_SECONDS = 5.0
-_PAUSE_FIRST, _PAUSE_LONGEST = 0.2, 30.0
+_PAUSE_FIRST = 0.2
 _COLOURS = (36, 33, 35, 32, 34, 31)
 
 
@@ -35,6 +35,7 @@ class Options:
     drain_seconds: float
     hang_seconds: float
     memory_bytes_max: int | None
+    backoff_seconds_max: float
     reload: bool
 
 
@@ -123,7 +124,7 @@ class Supervisor:
             if child.is_leaving or self._stopping:
                 continue
             failures = 1 if child.age > STEADY_SECONDS else failures + 1
-            pause = min(_PAUSE_LONGEST, _PAUSE_FIRST * 2 ** (failures - 1))
+            pause = min(self._options.backoff_seconds_max, _PAUSE_FIRST * 2 ** min(failures - 1, 16))
             tell(f"Starting again in {pause:g} s: {why}.")
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):

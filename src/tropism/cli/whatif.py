@@ -1,6 +1,7 @@
 """``tropism whatif``: would a loop pay on a table of one's own?"""
 
 import asyncio
+import os
 import shlex
 import sys
 import time
@@ -69,6 +70,7 @@ def whatif(
         )
     roles = Roles(time, label, label_at, delay_rows, key, tuple(drop or ()))
     card = output or Path(f"whatif-{table.stem}.html")
+    _check_place(card)
     answer = _ask(Question(table, roles, model, seed))
     _write(card, answer)
     if json:
@@ -89,6 +91,14 @@ def _ask(question: Any) -> "Answer":
         answer = asyncio.run(ask(question, teller))
     command = shlex.join(["tropism", *sys.argv[1:]])
     return replace(answer, version=version("tropism"), command=command)
+
+
+def _check_place(card: Path) -> None:
+    """Refuse a place that cannot be written to before the work is done, and change nothing yet."""
+    there = next(parent for parent in card.absolute().parents if parent.exists())
+    if card.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
+        fact = "it is a folder" if card.is_dir() else f"{str(there)!r} is no folder that may be written to"
+        raise InvalidInputError(f"Cannot write the card {str(card)!r}: {fact}. Choose another --output.")
 
 
 def _write(card: Path, answer: "Answer") -> None:

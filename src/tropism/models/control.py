@@ -31,7 +31,7 @@ def review(
     state = _without_failed(state, trained, policy, moment.now_us)
     state, step = _step(state, trained, policy, moment)
     if state.degraded_us is None and state.alarm is not None and state.alarm.raised:
-        state = msgspec.structs.replace(state, degraded_us=moment.now_us)
+        state = msgspec.structs.replace(state, degraded_us=moment.now_us, outcomes_at_alarm=state.outcomes)
     reason = training_reason(state, policy, moment.now_us)
     events: list[Event] = [] if step is None else [step]
     if reason is None:

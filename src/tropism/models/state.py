@@ -73,6 +73,7 @@ class LoopState(msgspec.Struct, frozen=True):
     lost: int = 0
     seen: dict[str, Seen] = {}
     degraded_us: int | None = None
+    outcomes_at_alarm: int = 0
     ordered: str | None = None
 
     @property

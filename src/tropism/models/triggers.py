@@ -27,10 +27,8 @@ def training_reason(state: LoopState, policy: Policy, now_us: int) -> str | None
     if state.canary or not _may_train(state, policy, now_us):
         return None
     challenger = state.challenger
-    if state.degraded_us is not None and (
-        challenger is None or challenger.known_until_us <= state.degraded_us
-    ):
-        return "degradation"  # a challenger of the days before will hardly mend it
+    if state.degraded_us is not None and (challenger is None or _outdated(state, state.degraded_us, policy)):
+        return "degradation"
     if challenger is not None:
         return "stale challenger" if older(challenger, policy.rollout.challenger_max, now_us) else None
     if policy.drift is not None and state.drift_windows >= policy.drift.windows:
@@ -41,6 +39,18 @@ def training_reason(state: LoopState, policy: Policy, now_us: int) -> str | None
     if policy.max_age is not None and now_us - newest_us >= to_us(policy.max_age):
         return "age"
     return None
+
+
+def _outdated(state: LoopState, degraded_us: int, policy: Policy) -> bool:
+    """Say whether the challenger knows too little of what came since quality was lost to mend it.
+
+    One of before the alarm does; of later ones, each that knows less than half of what is known by now:
+    right after the alarm there is little to learn from, and nobody wants to wait until it is stale.
+    """
+    if state.challenger is None or state.challenger.known_until_us <= degraded_us:
+        return True
+    known = state.outcomes_at_training - state.outcomes_at_alarm
+    return state.outcomes - state.outcomes_at_alarm >= max(policy.gate.outcomes_min, 2 * known)
 
 
 def _may_train_first(state: LoopState, policy: Policy, now_us: int) -> bool:

@@ -171,9 +171,9 @@ class Runtime:
 
     @property
     def is_idle(self) -> bool:
-        """Whether every service is at work, and has nothing in flight."""
+        """Whether every service is at work, and has nothing to do."""
         workers = [self.workers.get(service.name) for service in self.services]
-        return all(worker is not None and worker.is_open and not worker.in_flight for worker in workers)
+        return all(worker is not None and worker.is_idle for worker in workers)
 
     @property
     def is_calling(self) -> bool:

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from tropism.core.codec import Codec
-from tropism.core.envelope import Stored
-from tropism.core.errors import InvalidInputError, UnavailableError
+from tropism.core.errors import UnavailableError
 from tropism.core.time import MICROSECONDS, to_us
 from tropism.ports.log import Partition
 from tropism.ports.platform import Platform
 from tropism.ports.state import Entry, Lease, Position
 from tropism.runtime.admission import Admission, Admitted
+from tropism.runtime.aside import Aside
 from tropism.runtime.attempts import Attempts, GaveUp
 from tropism.runtime.call import Caller, namespace_of
 from tropism.runtime.calls import Calls
@@ -26,7 +26,7 @@ from tropism.runtime.inject import Resource, Site
 from tropism.runtime.intake import Intake, least
 from tropism.runtime.patience import PatientLog, PatientState
 from tropism.runtime.service import Service
-from tropism.runtime.sources import Sources, resources_of, side_topics_of, topics_of, ttls_of
+from tropism.runtime.sources import Sources, resources_of, topics_of, ttls_of
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
 from tropism.runtime.values import Values
@@ -67,6 +67,7 @@ class Worker:
         self.handled = 0
         self.dead = 0
         self.is_open = False
+        self._is_waiting = False
         clock = platform.clock
         self._platform = replace(
             platform, log=PatientLog(platform.log, clock), state=PatientState(platform.state, clock)
@@ -87,6 +88,7 @@ class Worker:
 
     async def start(self) -> None:
         """Take the lease, and take back where the service stood. Raises: ConflictError if it is held."""
+        self._is_waiting = False
         lease, position = await self._platform.state.acquire(
             self.service.name, self._options.holder, lease_seconds=self._options.lease_seconds
         )
@@ -172,12 +174,8 @@ class Worker:
             self._tables.fed[stream] = Fed(self._cursor.views.get(stream.name, Place()))
         offsets = {stream: self._progress[stream].taken for stream in streams}
         self._intake = Intake(log, offsets, services=self._sources.services(), read=self._read, chunk=chunk)
-        for partition in await log.ends(side_topics_of(self.service)):
-            stream = Stream(*partition)
-            self._tables.aside[stream] = Fed(self._cursor.aside.get(stream.name, Place()))
-        beside = {stream: fed.first for stream, fed in self._tables.aside.items()}
-        self._side = Intake(
-            log, beside, read=lambda s, offset: self._tables.aside[s].read(offset), chunk=chunk
+        self._aside = await Aside.open(
+            self.service, self._cursor, self._tables, self._codec, log, self._options.chunk
         )
 
     def _read(self, stream: Stream, offset: int) -> None:
@@ -194,6 +192,11 @@ class Worker:
         return Site(self.service.name, self._live, self._platform, tables.reader, tables.readers, stored)
 
     # -- running ----------------------------------------------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is at work and there is nothing to do: it has read all there is, and committed it."""
+        return self.is_open and self._is_waiting and not self.in_flight
 
     @property
     def in_flight(self) -> int:
@@ -263,10 +266,12 @@ class Worker:
     async def _admit_all(self) -> None:
         while not self._stopping.is_set():
             changed = self._watermarks.change
-            ends = least(self._intake.ends, self._side.ends)
+            ends = least(self._intake.ends, self._aside.ends)
             await self._wait_for_room()
             if not self._stopping.is_set() and not await self._admit():
+                self._is_waiting = True
                 await self._wait_for_more(changed, ends)
+                self._is_waiting = False
         await asyncio.Event().wait()
 
     async def _wait_for_room(self) -> None:
@@ -275,7 +280,7 @@ class Worker:
             await self._room.wait()
 
     async def _wait_for_more(self, changed: asyncio.Event, ends: dict[Partition, int]) -> None:
-        waits: list[asyncio.Future[object]] = [
+        waits: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(self._stopping.wait()),
             asyncio.ensure_future(changed.wait()),
         ]
@@ -293,7 +298,9 @@ class Worker:
 
     def _until_tick(self) -> float:
         due_us = self._admission.next_tick_us()
-        longest = 1.0 if self._ttls else 60.0
+        # What expires is looked for so often that it is late by a hundredth of its life at most.
+        shortest = min((ttl.total_seconds() for ttl in self._ttls.values()), default=6000.0)
+        longest = min(60.0, max(1.0, shortest / 100))
         if due_us is None:
             return longest
         return min(longest, max(0.01, (due_us - self._platform.clock.now_us()) / MICROSECONDS))
@@ -315,7 +322,8 @@ class Worker:
         bound_us = FOREVER_US if self._live else self._bound_us()
         if not self._live and bound_us <= self._frontier_us:
             return False
-        await self._feed_side()
+        if await self._aside.feed():
+            self._committer.touch()
         room = self._options.in_flight_max - self._committer.in_flight
         count_max = 1 if self._calls.suspects else max(1, min(self._options.chunk, room))
         arrivals, until_us = await self._intake.take(bound_us, count_max)
@@ -336,18 +344,6 @@ class Worker:
         self._frontier_us = max(self._frontier_us, until_us)
         return bool(arrivals or expired) or (moved and not self._live)
 
-    async def _feed_side(self) -> None:
-        """Feed views with an allowance with all there is: ``at`` says from when each event counts."""
-        while self._tables.aside:
-            arrivals, _ = await self._side.take(FOREVER_US, self._options.chunk)
-            for *_, stream, stored in arrivals:
-                new = self._tables.aside[stream].take(stored.offset)
-                if new and self._tables.wants_aside(stored.record.type):
-                    self._feed_aside(stored)
-            if not arrivals:
-                return
-            self._committer.touch()
-
     async def _expired(self, until_us: int) -> list[tuple[str, Entry]]:
         if not self._live:
             # What is in flight may yet delete or renew what looks expired.
@@ -364,14 +360,6 @@ class Worker:
     def _is_handled(self, namespace: str, key: str) -> bool:
         """Say whether a value that looks expired is written just now, or its expiry is in flight."""
         return self._values.is_pending(namespace, key) or self._committer.expires(namespace, key)
-
-    def _feed_aside(self, stored: Stored) -> None:
-        try:
-            event = self._codec.decode(stored.record)
-        except InvalidInputError as error:
-            self._tables.refuse_aside(stored, error)
-        else:
-            self._tables.feed_aside(stored, event)
 
     async def _load_states(self, admitted: Sequence[Admitted]) -> None:
         wanted: dict[str, list[str]] = {}

@@ -132,8 +132,9 @@ class Run:
 
     def state(self, service: str, name: str, key: str) -> Any:
         """Return what a service has stored under a key, typed as its handlers declare it, or None."""
+        kind = self._kind_of(service, name)
         data = _at_once(self.simulation.store.state.get(namespace_of(service, name), [key]))[0]
-        return None if data is None else msgspec.msgpack.decode(data, type=self._kind_of(service, name))
+        return None if data is None else msgspec.msgpack.decode(data, type=kind)
 
     def _kind_of(self, service: str, name: str) -> Any:
         for handler in self.app.service(service).handlers:

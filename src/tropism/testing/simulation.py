@@ -128,7 +128,7 @@ class Simulation:
         Raises: what stopped a service.
         """
         while True:
-            await _quiet(self.real_seconds if self.runtime.is_calling else 0.0)
+            await quiet(self.real_seconds if self.runtime.is_calling else 0.0)
             if not self.faults.struck:
                 break
             await self.crash()
@@ -151,17 +151,17 @@ class Simulation:
         return found.hexdigest()
 
 
-async def _quiet(real_seconds: float) -> None:
+async def quiet(real_seconds: float) -> None:
     """Return when the event loop has nothing ready.
 
     Twice in a row, for a turn in between lets timers and sockets bring more. Where calls may wait for
     something real, they are given that much real time first.
     """
     ready = getattr(asyncio.get_running_loop(), "_ready", None)
-    quiet = 0
-    while quiet < 2:
+    turns = 0
+    while turns < 2:
         await asyncio.sleep(0)
-        quiet = quiet + 1 if not ready else 0
-        if quiet == 2 and real_seconds:
+        turns = turns + 1 if not ready else 0
+        if turns == 2 and real_seconds:
             await asyncio.sleep(real_seconds)
-            real_seconds, quiet = 0.0, 0
+            real_seconds, turns = 0.0, 0

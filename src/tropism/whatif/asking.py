@@ -34,9 +34,9 @@ async def ask(question: Question, say: Say = lambda _: None) -> Answer:
     Raises: InvalidInputError, NotFoundError or NotSupportedError, saying what is wrong with table or model.
     """
     started = time.monotonic()
-    train = trainer(question.model)
     say(Progress("reading", 0, 0))
     table = await asyncio.to_thread(read_table, question.path, question.roles)
+    train = trainer(question.model)
     policy = policy_for(len(table), timedelta(microseconds=table.span_us))
     replayed = await replay(table, train, policy, question.seed, say)
     comparison = await asyncio.to_thread(

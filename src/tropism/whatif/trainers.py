@@ -4,7 +4,7 @@ import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tropism.core.errors import InvalidInputError, NotSupportedError
 from tropism.models.estimators import hist_gradient_boosting, logistic
@@ -17,7 +17,7 @@ __all__ = ["MODELS", "train_boosting", "train_logistic", "trainer"]
 def train_boosting(rows: TrainingRows, seed: int) -> Predictor:
     """Fit gradient boosting on the newest rows that predict best."""
     settings: dict[str, Any] = {"max_leaf_nodes": 15, "learning_rate": 0.1, "l2_regularization": 1.0}
-    quick = partial(hist_gradient_boosting, max_iter=30, **settings)
+    quick = partial(hist_gradient_boosting, max_iter=20, **settings)
     return hist_gradient_boosting(newest_that_predict(rows, seed, quick), seed, max_iter=60, **settings)
 
 
@@ -64,8 +64,7 @@ def _own(name: str, module: str, function: str) -> Train:
             f"Cannot use --model {name!r}: module {module!r} has no function {function!r}. "
             f"Define {function}(rows, seed), returning something with predict(rows)."
         )
-    train: Train = found
-    return train
+    return cast("Train", found)
 
 
 def _check_installed(name: str) -> None:

@@ -110,6 +110,8 @@ class _Server:
                 stdin=subprocess.DEVNULL,
                 stdout=2,
                 start_new_session=True,
+                # Jobs share the machine with those who wait for nobody: their idle threads shall not spin.
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
             )
         except OSError as error:
             commands.close()

@@ -1,0 +1,1 @@
+"""Measurements, each against a peer on the same work in the same run."""

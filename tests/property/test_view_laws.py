@@ -1,0 +1,180 @@
+"""Views against a brute-force oracle: every read, whatever came before, late, trimmed or stored."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from tropism import Event, View, age, count, last, mean, seconds, total
+from tropism.core.time import MICROSECONDS
+from tropism.runtime.series import Series
+from tropism.runtime.table import Table
+
+
+class Fact(Event, type="facts.fact.v1", key="subject"):
+    subject: str
+    key: str | None
+    value: int | None
+
+
+def view(*, own: bool = False) -> View:
+    """A view of every kind of column, in several windows."""
+    return View(
+        "v",
+        Fact,
+        by=lambda e: e.key,
+        own=own,
+        n=count(window=seconds(10)),
+        n_short=count(window=seconds(3)),
+        sum=total(lambda e: e.value, window=seconds(10)),
+        sum_short=total(lambda e: e.value, window=seconds(3)),
+        mean=mean(lambda e: e.value, window=seconds(10)),
+        mean_short=mean(lambda e: e.value, window=seconds(3)),
+        last=last(lambda e: e.value, window=seconds(10)),
+        age=age(window=seconds(10)),
+        last_ever=last(lambda e: e.value),
+        age_ever=age(),
+        sum_ever=total(lambda e: e.value),
+    )
+
+
+@dataclass(frozen=True)
+class Known:
+    fact: Fact
+    time_us: int
+
+
+def oracle(known: list[Known], key: str, as_of_us: int, exclude: str | None) -> dict[str, Any]:
+    """Read a view by looking at every fact there ever was, in order of time, then of arrival."""
+
+    def within(window: int) -> list[Known]:
+        low = as_of_us - window * MICROSECONDS
+        found = [
+            k
+            for k in known
+            if k.fact.key == key and low <= k.time_us < as_of_us and k.fact.subject != exclude
+        ]
+        return sorted(found, key=lambda k: k.time_us)
+
+    def summed(window: int) -> int:
+        return sum(k.fact.value for k in within(window) if k.fact.value is not None)
+
+    def averaged(window: int) -> float | None:
+        values = [k.fact.value for k in within(window) if k.fact.value is not None]
+        return sum(values) / len(values) if values else None
+
+    newest = within(10)[-1] if within(10) else None
+    ever = within(10**6)
+    return {
+        "n": len(within(10)),
+        "n_short": len(within(3)),
+        "sum": summed(10),
+        "sum_short": summed(3),
+        "mean": averaged(10),
+        "mean_short": averaged(3),
+        "last": None if newest is None else newest.fact.value,
+        "age": None if newest is None else (as_of_us - newest.time_us) / MICROSECONDS,
+        "last_ever": ever[-1].fact.value if ever else None,
+        "age_ever": (as_of_us - ever[-1].time_us) / MICROSECONDS if ever else None,
+        "sum_ever": summed(10**6),
+    }
+
+
+SUBJECTS = st.sampled_from("xyz")
+KEYS = st.sampled_from("AB")
+# Halves of seconds meet the bounds of windows exactly; equal times are common.
+HALVES = st.integers(0, 80).map(lambda n: n * MICROSECONDS // 2)
+
+
+class ViewMachine(RuleBasedStateMachine):
+    """Facts come, mostly in order; the view is read, trimmed and reloaded at any time."""
+
+    @initialize(own=st.booleans())
+    def begin(self, own: bool) -> None:
+        self.view = view(own=own)
+        self.table = Table(self.view)
+        self.known: list[Known] = []
+        self.low_us = 0
+
+    @rule(subject=SUBJECTS, key=KEYS | st.none(), value=st.none() | st.integers(-5, 5), time_us=HALVES)
+    def add(self, subject: str, key: str | None, value: int | None, time_us: int) -> None:
+        """A fact becomes known, in order or late, but not before what was trimmed away."""
+        fact = Fact(subject=subject, key=key, value=value)
+        time_us = max(time_us, self.low_us)
+        self.table.add(fact, time_us, subject)
+        self.known.append(Known(fact, time_us))
+
+    @rule(ahead_us=HALVES)
+    def trim(self, ahead_us: int) -> None:
+        """No read is as of an earlier moment any more: the table may forget."""
+        self.low_us = max(self.low_us, ahead_us)
+        self.table.trim(self.low_us, set(self.table.series))
+
+    @rule()
+    def restart(self) -> None:
+        """What is stored is all that a restart needs."""
+        stored = {key: series.pack() for key, series in self.table.series.items()}
+        self.table = Table(self.view)
+        for key, data in stored.items():
+            self.table.load(key, data)
+
+    @invariant()
+    def reads_equal_the_oracle(self) -> None:
+        if not hasattr(self, "table"):
+            return
+        for as_of_us in (self.low_us, self.low_us + MICROSECONDS, self.low_us + 7 * MICROSECONDS // 2):
+            for exclude in (None, "x"):
+                for key in "AB":
+                    row = self.table.reader(as_of_us, exclude)(key)
+                    hidden = None if self.view.own else exclude
+                    found, wanted = row._asdict(), oracle(self.known, key, as_of_us, hidden)
+                    if hidden is not None:
+                        # All that ever was cannot be told apart by subject for ever.
+                        del found["sum_ever"], wanted["sum_ever"]
+                    assert found == wanted
+
+
+TestViews = ViewMachine.TestCase
+
+
+@given(st.lists(st.tuples(HALVES, SUBJECTS, st.integers(-9, 9)), min_size=1, max_size=40), HALVES)
+def test_trimming_changes_no_later_read(entries: list[tuple[int, str, int]], low_us: int) -> None:
+    """Whatever is forgotten could not have been asked for."""
+    whole, trimmed = Table(view()), Table(view())
+    for time_us, subject, value in sorted(entries):
+        fact = Fact(subject=subject, key="A", value=value)
+        whole.add(fact, time_us, subject)
+        trimmed.add(fact, time_us, subject)
+    trimmed.trim(low_us, {"A"})
+    for as_of_us in range(low_us, low_us + 12 * MICROSECONDS, MICROSECONDS // 2):
+        for exclude in (None, "x", "nobody"):
+            assert trimmed.read("A", as_of_us, exclude)[:-1] == whole.read("A", as_of_us, exclude)[:-1]
+        assert trimmed.read("A", as_of_us, None) == whole.read("A", as_of_us, None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), SUBJECTS, st.integers(-9, 9) | st.none()), max_size=30))
+def test_the_order_of_coming_does_not_matter_to_sums(entries: list[tuple[int, str, int | None]]) -> None:
+    """Late entries give the same sums as if they had come in time."""
+    late, timely = Series(1), Series(1)
+    for time_us, subject, value in entries:
+        late.add(time_us, subject, [value], [])
+    for time_us, subject, value in sorted(entries, key=lambda e: e[0]):
+        timely.add(time_us, subject, [value], [])
+    assert late.times == timely.times
+    assert list(map(list, late.rows)) == list(map(list, timely.rows))
+
+
+@given(st.lists(st.tuples(HALVES, SUBJECTS, st.integers(-9, 9) | st.none()), max_size=30))
+def test_a_stored_series_comes_back_whole(entries: list[tuple[int, str, int | None]]) -> None:
+    """Packing and unpacking changes nothing, and what is added afterwards continues it."""
+    series = Series(1)
+    for time_us, subject, value in entries:
+        series.add(time_us, subject, [value], [value])
+    again = Series.unpack(series.pack())
+    for each in (series, again):
+        each.add(10**9, "x", [1], ["new"])
+    assert again.times == series.times
+    assert list(map(list, again.rows)) == list(map(list, series.rows))
+    assert list(again.base) == list(series.base)

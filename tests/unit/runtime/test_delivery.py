@@ -1,0 +1,357 @@
+"""Guarantees, fences, draining, and a store that does not answer."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tropism import App, Event, Retry, Service, State, hours, minutes, seconds, testing, use
+from tropism.adapters.memory import MemoryCompute, MemoryStore, VirtualClock
+from tropism.core.codec import Codec, record_of
+from tropism.core.errors import NotSupportedError, UnavailableError
+from tropism.ports.platform import Platform
+from tropism.runtime.dead import dead_letters
+from tropism.runtime.runtime import Runtime, RuntimeOptions
+from tropism.testing.simulation import OPTIONS, Simulation, quiet
+
+LIVE = replace(OPTIONS, live=True, lease_seconds=15.0)
+
+
+class Asked(Event, type="asks.asked.v1", key="who"):
+    who: str
+
+
+class Answered(Event, type="answers.answered.v1", key="who"):
+    who: str
+
+
+def answering(calls: list[str], **options: Any) -> Service:
+    service = Service("s")
+
+    @service.on(Asked, **options)
+    async def answer(event: Asked, n: State[int] = use("n")) -> Answered:
+        calls.append(event.who)
+        await asyncio.sleep(0)
+        n.set((n.get() or 0) + 1)
+        return Answered(who=event.who)
+
+    return service
+
+
+async def ask(store: MemoryStore, names: Sequence[str], time_us: int = 0) -> None:
+    codec = Codec([Asked])
+    asked = [Asked(who=name) for name in names]
+    await store.log.append(
+        [record_of(e, codec.encode(e), id=f"{time_us}-{e.who}", time_us=time_us) for e in asked]
+    )
+
+
+async def answers(store: MemoryStore) -> list[str]:
+    ends = await store.log.ends(["answers"])
+    found = await store.log.read(dict.fromkeys(ends, 0), count_max=1000)
+    return sorted(s.record.subject for page in found.values() for s in page)
+
+
+def two_stores() -> tuple[Platform, MemoryStore, MemoryStore, VirtualClock]:
+    """A platform whose log and state do not commit together."""
+    clock = VirtualClock()
+    one, other = MemoryStore(monotonic=clock.monotonic), MemoryStore(monotonic=clock.monotonic)
+    return Platform(one.log, other.state, one.blobs, MemoryCompute(), clock), one, other, clock
+
+
+def test_effectively_once_needs_log_and_state_in_one_store() -> None:
+    """What the platform cannot keep is refused before anything runs, with what to do about it."""
+    platform, *_ = two_stores()
+    with pytest.raises(NotSupportedError, match="declare at_least_once"):
+        Runtime([answering([])], platform)
+
+
+@pytest.mark.parametrize("guarantee", ["at_least_once", "at_most_once"])
+def test_weaker_words_work_where_log_and_state_are_apart(guarantee: str) -> None:
+    """Outputs reach the platform's own log, and state the platform's own state."""
+    platform, one, other, _ = two_stores()
+
+    async def main() -> None:
+        await ask(one, "abc")
+        service = answering([], guarantee=guarantee)
+        runtime = Runtime([service], platform, options=RuntimeOptions(live=False))
+        await runtime.start()
+        runtime.watermarks.advance_sources(10)
+        await runtime.wait_until(10)
+        await runtime.stop()
+        assert await answers(one) == [*"abc"]
+        assert await other.log.ends(["answers"]) == {}
+        assert len(await other.state.scan("s/state/n")) == 3
+
+    asyncio.run(main())
+
+
+def crashing(calls: list[str], guarantee: str) -> Service:
+    """A service that dies when first asked by 'b', in the middle of the call."""
+    service = Service("s")
+
+    @service.on(Asked, guarantee=guarantee, retry=Retry(attempts=5, first=seconds(1)))  # type: ignore[arg-type]
+    async def answer(event: Asked) -> Answered:
+        calls.append(event.who)
+        if event.who == "b" and calls.count("b") == 1:
+            holder[0].faults.struck = True
+            await asyncio.Event().wait()
+        return Answered(who=event.who)
+
+    holder: list[Simulation] = []
+    service.holder = holder  # type: ignore[attr-defined]
+    return service
+
+
+@pytest.mark.parametrize(
+    ("guarantee", "calls_of_b", "answered"),
+    [("effectively_once", 2, "abc"), ("at_least_once", 2, "abc"), ("at_most_once", 1, "ac")],
+)
+@pytest.mark.parametrize("live", [False, True], ids=["event-time", "live"])
+def test_what_the_words_promise_of_a_call_that_died(
+    guarantee: str, calls_of_b: int, answered: str, live: bool
+) -> None:
+    """At most once never calls again; the others do, and answer once."""
+    calls: list[str] = []
+    service = crashing(calls, guarantee)
+
+    async def main() -> None:
+        simulation = Simulation([service], options=replace(LIVE, live=live))
+        service.holder.append(simulation)  # type: ignore[attr-defined]
+        await ask(simulation.store, "abc")
+        await simulation.start()
+        await simulation.run_until(10)
+        assert calls.count("b") == calls_of_b
+        assert await answers(simulation.store) == [*answered]
+        await simulation.stop()
+
+    asyncio.run(main())
+
+
+def test_at_most_once_is_given_up_after_one_call() -> None:
+    """A call at most once that fails is not repeated, and leaves a dead letter."""
+    service, calls = Service("s"), []
+
+    @service.on(Asked, guarantee="at_most_once")
+    def fail(event: Asked) -> None:
+        calls.append(event.who)
+        raise ValueError("no")
+
+    async def main() -> None:
+        async with testing.run(App("a", services=[service])) as t:
+            await t.publish(Asked(who="a"))
+            await t.advance(hours=1)
+            assert calls == ["a"]
+            assert [letter.attempts for letter in t.dead_letters()] == [1]
+
+    asyncio.run(main())
+
+
+def test_at_most_once_shares_no_events_with_a_surer_handler() -> None:
+    """One cursor cannot be both ahead of an event and behind it."""
+    service = answering([], guarantee="at_most_once")
+
+    @service.on(Asked)
+    def other(event: Asked) -> None: ...
+
+    with pytest.raises(NotSupportedError, match="Move one of the handlers"):
+        Simulation([service])
+
+
+def test_a_worker_that_lost_its_lease_has_no_effect_and_stops() -> None:
+    """When another takes over, the first one's commit is refused, and all is answered once."""
+    calls: list[str] = []
+    gate = asyncio.Event
+    gates: list[asyncio.Event] = []
+    service = Service("s")
+
+    @service.on(Asked)
+    async def answer(event: Asked, n: State[int] = use("n")) -> Answered:
+        calls.append(event.who)
+        if len(calls) == 1:
+            await gates[0].wait()
+        n.set((n.get() or 0) + 1)
+        return Answered(who=event.who)
+
+    async def main() -> None:
+        gates.append(gate())
+        first = Simulation([service], options=replace(LIVE, holder="one"))
+        await ask(first.store, "a")
+        await first.start()
+        await first.settle()
+        assert calls == ["a"]
+        # The first stops renewing, as a process that hangs; its lease runs out.
+        first.faults.is_down = lambda call: call == "renew"
+        platform = replace(first.runtime.platform, state=first.store.state, log=first.store.log)
+        second = Runtime([service], platform, options=replace(LIVE, holder="two"))
+        await second.start()
+        await quiet(0.0)
+        assert not second.is_idle
+        first.clock.advance(16.0)
+        await quiet(0.0)
+        first.clock.advance(2.0)
+        await quiet(0.0)
+        assert second.is_idle
+        assert calls == ["a", "a"]
+        gates[0].set()
+        await quiet(0.0)
+        assert not first.runtime.workers["s"].is_open
+        assert await answers(first.store) == ["a"]
+        assert [e.value for e in await first.store.state.scan("s/state/n")] == [b"\x01"]
+        await ask(first.store, "b", 1)
+        await quiet(0.0)
+        assert calls == ["a", "a", "b"]
+        await first.runtime.stop(drain_seconds=0.0)
+        await second.stop(drain_seconds=0.0)
+
+    asyncio.run(main())
+
+
+def test_stopping_finishes_what_is_in_flight_within_a_bound() -> None:
+    """What ends in time is committed; what does not stays unacknowledged, and comes again."""
+    calls: list[str] = []
+    service = Service("s")
+    gates: dict[str, asyncio.Event] = {}
+
+    @service.on(Asked)
+    async def answer(event: Asked) -> Answered:
+        calls.append(event.who)
+        await gates[event.who].wait()
+        return Answered(who=event.who)
+
+    async def main() -> None:
+        gates.update(fast=asyncio.Event(), slow=asyncio.Event(), late=asyncio.Event())
+        simulation = Simulation([service], options=LIVE)
+        await ask(simulation.store, ["fast", "slow"])
+        await simulation.start()
+        await simulation.settle()
+        stopping = asyncio.ensure_future(simulation.runtime.stop(drain_seconds=30.0))
+        await quiet(0.0)
+        await ask(simulation.store, ["late"], 1)
+        gates["fast"].set()
+        await quiet(0.0)
+        assert await answers(simulation.store) == ["fast"]
+        assert not stopping.done()
+        simulation.clock.advance(29.0)
+        await quiet(0.0)
+        assert not stopping.done()
+        simulation.clock.advance(2.0)
+        await stopping
+        gates["slow"].set()
+        await quiet(0.0)
+        assert await answers(simulation.store) == ["fast"]
+        assert calls == ["fast", "slow"]
+        gates["late"].set()
+        await simulation.crash()
+        await simulation.wait(lambda: simulation.runtime.is_idle)
+        assert calls == ["fast", "slow", "slow", "late"]
+        assert await answers(simulation.store) == ["fast", "late", "slow"]
+        await simulation.stop()
+
+    asyncio.run(main())
+
+
+def test_a_clean_stop_gives_the_lease_back() -> None:
+    """After a clean stop another process begins at once, and suspects nobody."""
+
+    async def main() -> None:
+        simulation = Simulation([answering([])], options=replace(LIVE, holder="one"))
+        await ask(simulation.store, "ab")
+        await simulation.start()
+        await simulation.wait(lambda: simulation.runtime.is_idle)
+        await simulation.stop()
+        lease, _ = await simulation.store.state.acquire("s", "two", lease_seconds=1.0)
+        assert lease.clean
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("down", ["commit", "read", "get", "scan", "acquire", "ends"])
+@pytest.mark.parametrize("live", [False, True], ids=["event-time", "live"])
+def test_a_store_that_does_not_answer_holds_everything_until_it_does(down: str, live: bool) -> None:
+    """A full disk, or a store that is away, loses nothing, charges nobody, and stops no service."""
+    calls: list[str] = []
+
+    async def main() -> None:
+        simulation = Simulation([answering(calls)], options=replace(LIVE, live=live))
+        await ask(simulation.store, "abcdef")
+        await simulation.start()
+        simulation.faults.is_down = lambda call: call == down
+        simulation.advance_sources(10)
+        await simulation.advance_to(60_000_000)
+        if down == "commit":
+            assert await answers(simulation.store) == []
+        simulation.faults.is_down = None
+        await simulation.run_until(10)
+        assert await answers(simulation.store) == [*"abcdef"]
+        assert calls.count("a") == 1
+        assert await dead_letters(simulation.store.state) == []
+        await simulation.stop()
+
+    asyncio.run(main())
+
+
+def test_a_store_that_is_away_at_the_stop_does_not_hang_it() -> None:
+    """Stopping ends within its bound also where nothing can be committed any more."""
+
+    async def main() -> None:
+        simulation = Simulation([answering([])], options=LIVE)
+        await ask(simulation.store, "a")
+        simulation.faults.is_down = lambda call: call in {"commit", "release"}
+        await simulation.start()
+        await simulation.settle()
+        stopping = asyncio.ensure_future(simulation.runtime.stop(drain_seconds=5.0))
+        await quiet(0.0)
+        simulation.clock.advance(6.0)
+        await asyncio.wait_for(stopping, 10)
+        assert await answers(simulation.store) == []
+
+    asyncio.run(main())
+
+
+def test_what_stops_a_service_is_raised_to_those_who_wait() -> None:
+    """A service that cannot go on says so, to ``wait`` and ``wait_until``; nothing hangs."""
+
+    async def main() -> None:
+        simulation = Simulation([answering([])], options=LIVE)
+        await ask(simulation.store, "a")
+
+        async def broken(*_: object, **__: object) -> None:
+            raise RuntimeError("the store is broken")
+
+        simulation.store.state.commit = broken  # type: ignore[method-assign,assignment]
+        await simulation.start()
+        with pytest.raises(RuntimeError, match="broken"):
+            await simulation.settle()
+        with pytest.raises(RuntimeError, match="broken"):
+            await simulation.runtime.wait()
+        await simulation.runtime.stop(drain_seconds=30.0)
+
+    asyncio.run(main())
+
+
+def test_live_memory_of_progress_is_bounded_while_one_event_waits() -> None:
+    """However long one event is tried again, the cursor stays small."""
+    service = Service("s")
+
+    @service.on(Asked, retry=Retry(attempts=100, first=hours(1), factor=1.0))
+    def answer(event: Asked) -> None:
+        if event.who == "0-0":
+            raise UnavailableError("not yet")
+
+    async def main() -> None:
+        simulation = Simulation([service], options=replace(LIVE, partitions=1))
+        await simulation.start()
+        sizes = []
+        for turn in range(30):
+            await ask(simulation.store, [f"{turn}-{n}" for n in range(100)], turn)
+            await simulation.settle()
+            _, position = (await simulation.store.state.positions())[0]
+            sizes.append(len(position.cursor or b""))
+        assert max(sizes) <= min(sizes) + 20
+        await simulation.runtime.abandon()
+
+    asyncio.run(main())
+    assert minutes(1) < hours(1)
