@@ -308,8 +308,9 @@ def test_many_operations_share_one_sync(tmp_path):
         assert outcomes[:100] == [1] * 100
         assert isinstance(outcomes[100], FencedError)
         assert outcomes[101] is None
-        # The first that came, all who came meanwhile, and the second commit of one consumer after its first.
-        assert statements.count("COMMIT") == 3
+        # The first that came, all who came meanwhile, and where it waited for the first commit of its consumer,
+        # the second one.
+        assert statements.count("COMMIT") in {2, 3}
         ids = [stored.record.id for page in (await read_all(store.log)).values() for stored in page]
         assert ids[:100] == [f"{n:03}" for n in range(100)]
         await store.close()
