@@ -223,7 +223,7 @@ POLICY = Policy(
     gate=Gate(block=hours(2), bound=0.02),
     rollout=RolloutPlan(canary=hours(6)),
     # A storm is no reason to learn at once: what it teaches is soon outdated, and the budget is spent.
-    degradation=Degradation(tolerance=0.05),
+    degradation=Degradation(tolerance=0.1),
     # The weekday stands still in a window of a day, and the weather nearly so: a whole week says more.
     window=days(7),
     drift=Drift(psi_min=3.0, windows=2, features_min=3),
