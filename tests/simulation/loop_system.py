@@ -198,15 +198,10 @@ class System:
         await asyncio.wait_for(self.runtime.wait_until(time_us), 60)
 
     async def crash(self) -> None:
-        """Abandon everything in flight, as a kill would."""
+        """Abandon everything in flight, as a kill would, and begin again."""
         assert self.runtime is not None
-        for task in self.runtime._tasks:
-            task.cancel()
-        await asyncio.gather(*self.runtime._tasks, return_exceptions=True)
-        for worker in self.runtime.workers.values():
-            if worker.is_open:
-                await worker._lanes.abandon()
-        self.store.state._leases.__init__(lambda: 0.0)  # type: ignore[misc]  # the dead hold nothing
+        await self.runtime.abandon()
+        await self.start()
 
     async def stop(self) -> None:
         """End well."""

@@ -74,9 +74,7 @@ def whatif(
     answer = _ask(Question(table, roles, model, seed))
     _write(card, answer)
     if json:
-        from tropism.whatif.story import document_of
-
-        print_json({**document_of(answer), "card": str(card)})
+        _print_document(answer, card)
     else:
         _report(answer, card)
 
@@ -112,6 +110,12 @@ def _write(card: Path, answer: "Answer") -> None:
         raise InvalidInputError(
             f"Cannot write the card {str(card)!r}: {error.strerror or error}. Choose another --output."
         ) from error
+
+
+def _print_document(answer: "Answer", card: Path) -> None:
+    from tropism.whatif.story import document_of
+
+    print_json({**document_of(answer), "card": str(card)})
 
 
 def _report(answer: "Answer", card: Path) -> None:

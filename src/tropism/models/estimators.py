@@ -105,8 +105,9 @@ def hist_gradient_boosting(rows: TrainingRows, seed: int, **options: Any) -> Pre
     from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 (0.6 s, wanted only here)
 
     encoding = encoding_of(rows.rows)
-    settings = {"early_stopping": False, "random_state": seed % 2**31, **options}
-    estimator = HistGradientBoostingClassifier(categorical_features=encoding.categorical or None, **settings)
+    settings: dict[str, Any] = {"early_stopping": False, "random_state": seed % 2**31, **options}
+    settings["categorical_features"] = encoding.categorical or None
+    estimator = HistGradientBoostingClassifier(**settings)
     estimator.fit(encoding.matrix(rows.rows), _classes(rows))
     return Classifier(encoding, estimator)
 

@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
@@ -79,6 +78,7 @@ class Model:
         self.policy = policy or Policy()
         self.metrics = tuple(metrics)
         self.seed = seed
+        self._services: tuple[Service, ...] | None = None
         self.feature_views = _feature_views(name, features)
         self.feature_names = _feature_names(name, features) if feature_names is None else tuple(feature_names)
         check_train(name, train)
@@ -115,14 +115,16 @@ class Model:
             raise _missing(self.name, error) from error
         return await open_decider(self, site)
 
-    @cached_property
+    @property
     def services(self) -> tuple[Service, ...]:
         """The loop: services that join outcomes, review, and train."""
         try:
             from tropism.models.loop import closed_loop  # noqa: PLC0415 (numpy is an extra)
         except ImportError as error:
             raise _missing(self.name, error) from error
-        return closed_loop(self)
+        if self._services is None:
+            self._services = closed_loop(self)
+        return self._services
 
 
 def trained_view(model: Model) -> View:

@@ -45,10 +45,13 @@ def _outdated(state: LoopState, degraded_us: int, policy: Policy) -> bool:
     """Say whether the challenger knows too little of what came since quality was lost to mend it.
 
     One of before the alarm does; of later ones, each that knows less than half of what is known by now:
-    right after the alarm there is little to learn from, and nobody wants to wait until it is stale.
+    right after the alarm there is little to learn from, and nobody wants to wait until it is stale. But one
+    that is half way to its proof is left to finish it.
     """
     if state.challenger is None or state.challenger.known_until_us <= degraded_us:
         return True
+    if state.gate is not None and state.gate.e_value**2 * policy.gate.alpha >= 1.0:
+        return False
     known = state.outcomes_at_training - state.outcomes_at_alarm
     return state.outcomes - state.outcomes_at_alarm >= max(policy.gate.outcomes_min, 2 * known)
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from tropism.models.policy import Degradation, Drift, Gate, Policy, RolloutPlan
 
-STEPS = 400
-"""How often the loop looks in the span of a table."""
+STEPS_MIN, STEPS_MAX = 100, 400
+"""How often the loop looks in the span of a table: every fifth row, within these bounds."""
 
 LONG = 10_000
 """From so many rows on, the gate can afford to bet on larger blocks of rows, which are less noisy."""
@@ -16,7 +16,7 @@ def policy_for(rows: int, span: timedelta) -> Policy:
 
     ============================  ===============================================================
     the first version             after a tenth of the rows, 100 at least and 5,000 at most
-    review, allowance, canary     a 400th of the span; the canary has a fifth of the decisions
+    review, allowance, canary     a 400th of the span, less often below 2,000 rows
     window of observations        a 50th, or as much as holds 250 rows
     blocks of the gate            20 rows each (40 from 10,000 rows on), 100 to 500 outcomes in all
     between trainings             a 100th of the span, or 8 blocks; at most 8 in a quarter of it
@@ -29,7 +29,7 @@ def policy_for(rows: int, span: timedelta) -> Policy:
     does not block training: in a replay nobody is there to mend it.
     """
     row = span / max(rows, 1)
-    step = max(span / STEPS, timedelta(microseconds=10))
+    step = max(span / min(STEPS_MAX, max(STEPS_MIN, rows // 5)), timedelta(microseconds=10))
     block_rows = 40 if rows >= LONG else 20
     block = max(row * block_rows, timedelta(microseconds=1))
     return Policy(

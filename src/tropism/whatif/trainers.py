@@ -4,7 +4,7 @@ import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tropism.core.errors import InvalidInputError, NotSupportedError
 from tropism.models.estimators import hist_gradient_boosting, logistic
@@ -53,7 +53,7 @@ def _own(name: str, module: str, function: str) -> Train:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        found: Any = getattr(import_module(module), function, None)
+        found = getattr(import_module(module), function, None)
     except Exception as error:
         told = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
         raise InvalidInputError(
@@ -64,8 +64,7 @@ def _own(name: str, module: str, function: str) -> Train:
             f"Cannot use --model {name!r}: module {module!r} has no function {function!r}. "
             f"Define {function}(rows, seed), returning something with predict(rows)."
         )
-    train: Train = found
-    return train
+    return cast("Train", found)
 
 
 def _check_installed(name: str) -> None:

@@ -335,6 +335,39 @@ def test_degradation_trains_unless_a_challenger_learned_from_after_it():
     assert reason(msgspec.structs.replace(old, degraded_us=NOW - 5 * DAY)) is None
 
 
+def test_after_an_alarm_a_challenger_is_outdated_by_half_unless_it_is_half_way_to_its_proof():
+    young = shadow(
+        challenger=arm(2, since_us=NOW - DAY, known_us=NOW - 3 * DAY),
+        trainings_us=(NOW - 3 * DAY,),
+        degraded_us=NOW - 4 * DAY,
+        outcomes_at_alarm=1000,
+        outcomes_at_training=1100,
+    )
+    assert reason(msgspec.structs.replace(young, outcomes=1199)) is None
+    doubled = msgspec.structs.replace(young, outcomes=1200)
+    assert reason(doubled) == "degradation"
+    half_way = BettingTest(margin=0.0, bound=0.5).observe_many([0.4] * 6)
+    assert 20**0.5 < half_way.e_value < 20
+    assert reason(msgspec.structs.replace(doubled, gate=half_way)) is None
+
+
+def test_after_an_alarm_a_challenger_is_replaced_when_what_it_knows_of_the_time_since_has_doubled():
+    """Right after an abrupt change there is little to learn from: the first to try must not stand in the way."""
+    one = shadow(
+        challenger=arm(2, since_us=NOW - DAY, known_us=NOW - 4 * DAY),
+        trainings_us=(NOW - 4 * DAY,),
+        degraded_us=NOW - 5 * DAY,
+        outcomes_at_alarm=1000,
+        outcomes_at_training=1100,
+    )
+    assert reason(msgspec.structs.replace(one, outcomes=1199)) is None
+    assert reason(msgspec.structs.replace(one, outcomes=1200)) == "degradation"
+    # Of nothing yet, it takes as many as the gate wants to see.
+    blank = msgspec.structs.replace(one, outcomes_at_training=1000)
+    assert reason(msgspec.structs.replace(blank, outcomes=1004)) is None
+    assert reason(msgspec.structs.replace(blank, outcomes=1005)) == "degradation"
+
+
 def test_a_challenger_in_flight_is_not_disturbed_until_it_is_stale():
     young = shadow(seen={"s": Seen(drift_windows=9)}, trainings_us=(NOW - 4 * DAY,))
     assert reason(young) is None

@@ -187,20 +187,22 @@ def test_the_calendar_trains_at_most_thirty_times(span, period):
     assert cron_period(span) == period
 
 
-def rows_of(first, second, count=1500):
-    chance = np.random.default_rng(3)
-    x = chance.normal(size=count)
-    slope = np.where(np.arange(count) < count // 2, first, second)
-    y = (chance.random(count) < 1 / (1 + np.exp(-slope * x))).astype(float)
-    at = np.arange(count, dtype=np.int64)
-    return TrainingRows(("x",), [x], y, at, at)
+def kept_of(first, second, *, count, turn):
+    """How many rows are kept of twenty streams, in which the slope turns at a row."""
+    kept = []
+    for seed in range(20):
+        chance = np.random.default_rng(seed)
+        x = chance.normal(size=count)
+        slope = np.where(np.arange(count) < turn, first, second)
+        y = (chance.random(count) < 1 / (1 + np.exp(-slope * x))).astype(float)
+        at = np.arange(count, dtype=np.int64)
+        kept.append(len(newest_that_predict(TrainingRows(("x",), [x], y, at, at), 0, fit)))
+    return np.array(kept)
 
 
 def test_without_drift_all_rows_are_learned_from():
-    assert len(newest_that_predict(rows_of(2.0, 2.0), 0, fit)) == 1500
+    assert np.mean(kept_of(2.0, 2.0, count=1500, turn=0) == 1500) >= 0.9
 
 
 def test_after_a_change_only_what_is_newer_is():
-    kept = newest_that_predict(rows_of(-2.0, 2.0), 0, fit)
-    assert len(kept) <= 800
-    assert kept.decided_us[-1] == 1499
+    assert np.mean(kept_of(-2.0, 2.0, count=1680, turn=1500) < 400) >= 0.9
