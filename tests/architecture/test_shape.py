@@ -143,7 +143,7 @@ def test_importing_loads_no_layer_above() -> None:
 def test_tests_state_their_law() -> None:
     """Every test in these folders says in a sentence what holds."""
     silent = []
-    for folder in ("simulation", "unit/runtime", "unit/testing"):
+    for folder in ("unit/runtime", "unit/testing"):
         for path in sorted((ROOT / "tests" / folder).rglob("test_*.py")):
             tree = ast.parse(path.read_text("utf-8"))
             silent += [

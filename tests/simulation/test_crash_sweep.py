@@ -115,9 +115,7 @@ async def run(*, crash_at: int | None = None, live: bool = False, chunk: int = 4
     await simulation.store.log.append(
         [record_of(e, codec.encode(e), id=id, time_us=START + at * HOUR) for at, id, e in EVENTS]
     )
-    starting = asyncio.ensure_future(simulation.start())
-    await simulation.settle()
-    starting.cancel()
+    await simulation.start()
     await simulation.run_until(END)
     return simulation
 
@@ -183,9 +181,7 @@ def test_a_crash_at_every_call_loses_and_doubles_nothing_live() -> None:
         await simulation.store.log.append(
             [record_of(e, codec.encode(e), id=id, time_us=START + at * HOUR) for at, id, e in EVENTS]
         )
-        starting = asyncio.ensure_future(simulation.start())
-        await simulation.settle()
-        starting.cancel()
+        await simulation.start()
         await simulation.wait(lambda: simulation.runtime.is_idle)
         return simulation
 

@@ -41,6 +41,10 @@ class Faults:
         self.struck = False
         self.crash_at = None
 
+    def end(self) -> None:
+        """Let nothing go wrong any more."""
+        self.crash_at, self.unavailable, self.delays, self.is_down = None, frozenset(), {}, None
+
     async def call(self, name: str, clock: Clock, make: Callable[[], Awaitable[T]]) -> T:
         """Make a call, with whatever is to go wrong."""
         number, self.calls = self.calls, self.calls + 1

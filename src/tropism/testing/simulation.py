@@ -10,6 +10,7 @@ from tropism.core.envelope import Stored
 from tropism.core.event import Event
 from tropism.ports.platform import Platform
 from tropism.runtime.dead import DeadLetter
+from tropism.runtime.patience import patiently
 from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.runtime.service import Service
 from tropism.testing.checks import BrokenLaw
@@ -44,6 +45,7 @@ class Simulation:
         self.errors: list[tuple[DeadLetter, Exception]] = []
         self.crashes = 0
         self._sources_us: int | None = None
+        self._starting: asyncio.Future[None] | None = None
         self.runtime = self._runtime()
 
     def _runtime(self) -> Runtime:
@@ -61,22 +63,36 @@ class Simulation:
         self.errors.append((letter, error))
 
     async def start(self) -> None:
-        """Start the services."""
-        await self.runtime.start()
+        """Start the services, as often as it takes."""
+        self._launch()
+        await self.wait(lambda: self._starting is not None and self._starting.done())
+
+    def _launch(self) -> None:
+        runtime = self.runtime
+        self._starting = asyncio.ensure_future(patiently(self.clock, runtime.start))
 
     async def crash(self) -> None:
         """Kill the process, and start another on the same store."""
         self.crashes += 1
         self.faults.die()
-        await self.runtime.abandon()
+        await self._abandon()
         self.faults.revive()
         self.runtime = self._runtime()
         if self._sources_us is not None:
             self.runtime.watermarks.advance_sources(self._sources_us)
-        await self.runtime.start()
+        self._launch()
+
+    async def _abandon(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        await self.runtime.abandon()
 
     async def stop(self) -> None:
-        """Stop the services, finishing what needs no time to pass."""
+        """Stop the services, finishing what needs no time to pass; nothing goes wrong any more."""
+        self.faults.end()
+        if self._starting is not None and not self._starting.done():
+            await self._abandon()
         await self.runtime.stop(drain_seconds=0.0)
 
     def advance_sources(self, to_us: int) -> None:
@@ -132,6 +148,8 @@ class Simulation:
             if not self.faults.struck:
                 break
             await self.crash()
+        if self._starting is not None and self._starting.done():
+            self._starting.result()
         self.runtime.raise_if_stopped()
 
     async def records(self, *topics: str) -> list[Stored]:

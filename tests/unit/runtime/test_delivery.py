@@ -277,7 +277,7 @@ def test_a_store_that_does_not_answer_holds_everything_until_it_does(down: str, 
     async def main() -> None:
         simulation = Simulation([answering(calls)], options=replace(LIVE, live=live))
         await ask(simulation.store, "abcdef")
-        await simulation.start()
+        await simulation.runtime.start()
         simulation.faults.is_down = lambda call: call == down
         simulation.advance_sources(10)
         await simulation.advance_to(60_000_000)
@@ -322,9 +322,8 @@ def test_what_stops_a_service_is_raised_to_those_who_wait() -> None:
             raise RuntimeError("the store is broken")
 
         simulation.store.state.commit = broken  # type: ignore[method-assign,assignment]
-        await simulation.start()
         with pytest.raises(RuntimeError, match="broken"):
-            await simulation.settle()
+            await simulation.start()
         with pytest.raises(RuntimeError, match="broken"):
             await simulation.runtime.wait()
         await simulation.runtime.stop(drain_seconds=30.0)

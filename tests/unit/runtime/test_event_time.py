@@ -376,3 +376,25 @@ def test_time_moves_on_for_a_ttl_far_shorter_than_what_passes() -> None:
             assert found == [instant_us(START + minutes(m) + seconds(90)) for m in (1, 2, 40)]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["event-time", "live"])
+def test_rekeyed_events_are_in_order_under_their_new_key(live: bool) -> None:
+    """Events of many keys that share a new one are handled one after another, in order of time."""
+    service = Service("s")
+
+    @service.on(Placed, by=lambda e: e.order[:1])
+    async def each(event: Placed, seen: State[list[int]] = use("seen")) -> None:
+        for _ in range(event.n % 4):
+            await asyncio.sleep(0)
+        seen.set([*(seen.get() or []), event.n])
+
+    async def main() -> None:
+        async with at(service, live=live, chunk=5) as t:
+            for n in range(40):
+                await t.publish(Placed(order=f"{'ab'[n % 2]}{n}", n=n), at=START + seconds(n))
+            await t.advance(minutes=1)
+            for place, key in enumerate("ab"):
+                assert t.state("s", "seen", key) == list(range(place, 40, 2))
+
+    asyncio.run(main())
