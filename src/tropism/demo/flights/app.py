@@ -16,7 +16,7 @@ from tropism.demo.flights.events import (
 from tropism.demo.flights.source import MINUTE_US
 from tropism.models.estimators import hist_gradient_boosting
 from tropism.models.model import Model, Outcome
-from tropism.models.policy import Drift, Policy
+from tropism.models.policy import Degradation, Drift, Gate, Policy, RolloutPlan
 from tropism.models.quality import QualityLimits
 from tropism.models.rows import Predictor, TrainingRows
 from tropism.models.serving import Decider
@@ -213,14 +213,20 @@ def train(rows: TrainingRows, seed: int) -> Predictor:
 
 POLICY = Policy(
     act_at=0.5,
-    max_age=days(16),
+    # Early on, each training that learns from a third more is worth it; later, age decides. Twenty-four a
+    # year are half of what a weekly calendar takes.
+    max_age=days(17.5),
     growth=1.3,
     cooldown=days(9),
     trainings_max=24,
     budget=days(366),
+    gate=Gate(block=hours(2), bound=0.02),
+    rollout=RolloutPlan(canary=hours(6)),
+    # A storm is no reason to learn at once: what it teaches is soon outdated, and the budget is spent.
+    degradation=Degradation(tolerance=0.05),
     # The weekday stands still in a window of a day, and the weather nearly so: a whole week says more.
     window=days(7),
-    drift=Drift(psi_min=2.0, windows=1, features_min=3),
+    drift=Drift(psi_min=3.0, windows=2, features_min=3),
     # Weather may stand still for days, is colder in February than ever in January, and in storms the
     # pressure is missing: that is no broken data.
     quality=QualityLimits(
