@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tropism.models.gating import worse
 from tropism.models.reading import Known
 from tropism.models.rows import Train, TrainingRows
 
@@ -16,7 +17,11 @@ ROWS_MIN = 50
 """With fewer rows nothing is said."""
 
 SHARE_FITTED = 0.35
-"""Which share of all rows the backtest fits on at most, so that it costs less than half of the training."""
+"""Which share of all rows the backtest fits on at first: measured on 72,090 flights, 1.4 s of a fit's 3.4 s.
+
+A fit on all older rows costs 4.1 s. Thinned evenly to .35, its Brier score was worse by .003 to .004, which
+is as much as the gate's margin; to .5, by .002; the newest .35 were no better.
+"""
 
 FITTED_MIN = 5_000
 """Up to how many rows it fits on whatever the share: on so few, time is spent elsewhere."""
@@ -31,12 +36,15 @@ BLOCKS_MIN = 8
 class BacktestPlan(msgspec.Struct, frozen=True):
     """What to hold back and compare: the newest ``share`` of the rows, at most ``rows_max`` of them.
 
-    Units: ``block_us`` is the length of the blocks of time whose outcomes count as correlated.
+    Units: ``block_us`` is the length of the blocks of time whose outcomes count as correlated; ``margin`` and
+    ``alpha`` are the gate's, by which it looks worse.
     """
 
     share: float
     rows_max: int
     block_us: int
+    margin: float = 0.0
+    alpha: float = 0.01
     slices: tuple[str, ...] = ()
     slice_rows_min: int = 200
 
@@ -46,8 +54,11 @@ def backtest(train: Train, known: Known, plan: BacktestPlan, seed: int) -> dict[
 
     ``brier`` is the mean squared error on ``rows``; on the ``pairs`` that the champion decided too,
     ``difference`` is its error less the challenger's (above 0, the challenger was better), with a
-    ``standard_error`` that takes outcomes of one block of time as one. The older rows are thinned evenly, so
-    the challenger is shown at a slight disadvantage. What cannot be computed is absent.
+    ``standard_error`` that takes outcomes of one block of time as one. What cannot be computed is absent.
+
+    It fits on a part of the older rows first, to be cheap, which shows the challenger at a disadvantage.
+    Only if that looks worse than the champion does it fit on all of them: nobody is refused for being
+    thinned. ``fitted`` is how many rows it was.
 
     Source of the standard error: Liang & Zeger, Biometrika 1986.
     """
@@ -56,11 +67,27 @@ def backtest(train: Train, known: Known, plan: BacktestPlan, seed: int) -> dict[
     cut = len(rows) - held
     if held < ROWS_MIN or cut < ROWS_MIN:
         return {}
-    fitted = _every(rows.part(0, cut), max(FITTED_MIN, int(len(rows) * SHARE_FITTED)))
+    older = rows.part(0, cut)
     places = cut + np.flatnonzero(rows.decided_us[cut:] > rows.known_us[cut - 1])
-    if len(places) < ROWS_MIN or len(np.unique(fitted.outcomes)) < 2:
+    if len(places) < ROWS_MIN:
         return {}
-    tested = _at(rows, places)
+    thinned = _every(older, max(FITTED_MIN, int(len(rows) * SHARE_FITTED)))
+    found = _scored(train, thinned, _at(rows, places), known.champion[places], plan, seed)
+    if len(thinned) == len(older) or worse(found, plan.margin, plan.alpha) is None:
+        return found
+    return _scored(train, older, _at(rows, places), known.champion[places], plan, seed)
+
+
+def _scored(
+    train: Train,
+    fitted: TrainingRows,
+    tested: TrainingRows,
+    champion: NDArray[np.float64],
+    plan: BacktestPlan,
+    seed: int,
+) -> dict[str, float]:
+    if len(np.unique(fitted.outcomes)) < 2:
+        return {}
     try:
         outputs = np.asarray(train(fitted, seed).predict(tested.rows), dtype=np.float64)
     except Exception:  # noqa: BLE001 (fewer rows may not do; the training itself tells what is wrong)
@@ -68,8 +95,12 @@ def backtest(train: Train, known: Known, plan: BacktestPlan, seed: int) -> dict[
     if outputs.shape != tested.outcomes.shape or not np.all(np.isfinite(outputs)):
         return {}
     errors = (outputs - tested.outcomes) ** 2
-    found = {"rows": float(len(places)), "brier": float(np.mean(errors))}
-    return found | _compared(errors, tested, known.champion[places], plan)
+    found = {
+        "fitted": float(len(fitted)),
+        "rows": float(len(tested)),
+        "brier": float(np.mean(errors)),
+    }
+    return found | _compared(errors, tested, champion, plan)
 
 
 def _compared(

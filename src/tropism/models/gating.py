@@ -5,7 +5,16 @@ from collections.abc import Mapping
 
 from tropism.models.policy import Gate
 
-ENTERED = ("rows", "brier", "pairs", "champion_brier", "challenger_brier", "difference", "standard_error")
+ENTERED = (
+    "fitted",
+    "rows",
+    "brier",
+    "pairs",
+    "champion_brier",
+    "challenger_brier",
+    "difference",
+    "standard_error",
+)
 """The figures of a backtest that stand as evidence where a version enters: all the same in every run."""
 
 
@@ -21,16 +30,29 @@ def refusal(figures: Mapping[str, float], gate: Gate) -> tuple[str, dict[str, fl
         found = figures.get(name)
         if budget is not None and found is not None and found > budget:
             return f"{word} than its budget", {name: found, f"{name}_max": float(budget)}
-    p_value = worse_p_value(figures, "", gate.margin)
-    if p_value is not None and p_value < gate.backtest_alpha:
-        return "worse than the champion in backtest", {**evidence_in(figures), "backtest_p_value": p_value}
+    lost = worse(figures, gate.margin, gate.backtest_alpha)
+    if lost is None:
+        return None
+    prefix, p_value = lost
+    evidence = {name: value for name, value in figures.items() if prefix and name.startswith(prefix)}
+    where = f" where {prefix.removesuffix(':')}" if prefix else ""
+    reason = f"worse than the champion in backtest{where}"
+    return reason, {**evidence_in(figures), **evidence, "backtest_p_value": p_value}
+
+
+def worse(figures: Mapping[str, float], margin: float, alpha: float) -> tuple[str, float] | None:
+    """Return where a version is worse by more than a margin, and how surely; on the whole is ``""``.
+
+    The slices share the level between them.
+    """
+    p_value = worse_p_value(figures, "", margin)
+    if p_value is not None and p_value < alpha:
+        return "", p_value
     slices = sorted(name.removesuffix("difference") for name in figures if name.endswith(":difference"))
     for prefix in slices:
-        p_value = worse_p_value(figures, prefix, gate.margin)
-        if p_value is not None and p_value < gate.backtest_alpha / len(slices):
-            evidence = {name: value for name, value in figures.items() if name.startswith(prefix)}
-            reason = f"worse than the champion in backtest where {prefix.removesuffix(':')}"
-            return reason, {**evidence_in(figures), **evidence, "backtest_p_value": p_value}
+        p_value = worse_p_value(figures, prefix, margin)
+        if p_value is not None and p_value < alpha / len(slices):
+            return prefix, p_value
     return None
 
 

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 def add_orders(service: Service, model: "Model", versions: View, at_site: OnSite) -> None:
     """Let a model's loop take orders. One that cannot be carried out is refused by an event."""
+    _add_promotion(service, model, versions, at_site)
+    _add_rollback(service, model, at_site)
+    _add_training(service, model, at_site)
+
+
+def _add_promotion(service: Service, model: "Model", versions: View, at_site: OnSite) -> None:
     name, policy = model.name, model.policy
 
     @service.on(PromotionOrdered, emits=(VersionPromoted, OrderRefused))
@@ -49,6 +55,10 @@ def add_orders(service: Service, model: "Model", versions: View, at_site: OnSite
         states.set(state)
         return [step]
 
+
+def _add_rollback(service: Service, model: "Model", at_site: OnSite) -> None:
+    name, policy = model.name, model.policy
+
     @service.on(RollbackOrdered, emits=(VersionRolledBack, OrderRefused))
     def rollback_ordered(
         envelope: Envelope[RollbackOrdered],
@@ -65,6 +75,10 @@ def add_orders(service: Service, model: "Model", versions: View, at_site: OnSite
             return [_refused(envelope, cause, moment.effective_us)]
         states.set(state)
         return [step]
+
+
+def _add_training(service: Service, model: "Model", at_site: OnSite) -> None:
+    name = model.name
 
     @service.on(TrainingOrdered, emits=(TrainingRequested,))
     def training_ordered(

@@ -70,7 +70,13 @@ async def spec_of(model: "Model", log: Log, request: TrainingRequested) -> Spec:
     gate = model.policy.gate
     ranges = await ranges_until(log, request.known_until_us)
     plan = BacktestPlan(
-        gate.backtest_share, gate.backtest_rows_max, to_us(gate.block), gate.slices, gate.slice_rows_min
+        share=gate.backtest_share,
+        rows_max=gate.backtest_rows_max,
+        block_us=to_us(gate.block),
+        margin=gate.margin,
+        alpha=gate.backtest_alpha,
+        slices=gate.slices,
+        slice_rows_min=gate.slice_rows_min,
     )
     return Spec(
         model=model.name,

@@ -438,12 +438,34 @@ def test_the_backtest_fits_on_few_enough_rows_to_stay_cheap_and_on_the_newest_of
     assert newest == 36_999 * 10 + 5
 
 
+def test_who_looks_worse_when_thinned_is_fitted_again_on_all_that_is_older():
+    """Nobody is refused for being thinned; and who does not look worse costs one cheap fit."""
+    SEEN_LENGTHS.clear()
+    found = backtest(
+        train_only_if_many, known(40_000, lambda kind: 0.8 if kind == "a" else 0.2), PLAN_LARGE, 0
+    )
+    assert [length for length, _ in SEEN_LENGTHS] == [14_000, 37_000]
+    assert (found["fitted"], abs(found["difference"]) < 4 * found["standard_error"]) == (37_000, True)
+
+
+PLAN_LARGE = BacktestPlan(0.1, 3000, 1000)
+
+
+def train_only_if_many(rows, seed):
+    """Learn the opposite from fewer than 20,000 rows."""
+    return train_seen(rows, seed) if len(rows) > 20_000 else flip(train_seen(rows, seed))
+
+
+def flip(predictor):
+    return Line({kind: 1.0 - mean for kind, mean in predictor.means.items()})
+
+
 def test_what_cannot_be_computed_is_absent():
     assert backtest(train_line, known(150, lambda _: 0.5), PLAN, 0) == {}
     assert backtest(train_raises, known(4000, lambda _: 0.5), PLAN, 0) == {}
     assert backtest(train_nan, known(4000, lambda _: 0.5), PLAN, 0) == {}
     alone = backtest(train_line, known(4000, lambda _: float("nan")), PLAN, 0)
-    assert set(alone) == {"rows", "brier"}
+    assert set(alone) == {"fitted", "rows", "brier"}
     long_blocks = backtest(train_line, known(4000, lambda _: 0.5), BacktestPlan(0.25, 5000, 10**9), 0)
     assert "standard_error" not in long_blocks
 
