@@ -50,7 +50,9 @@ def number_ticks(low: float, high: float, most: int = 6) -> list[Tick]:
     """Return at most so many round numbers between low and high."""
     step, digits = _step(low, high, most)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [Tick(each * step, _axis_number(each * step, digits)) for each in range(first, last + 1)]
+    # Far from zero, rounding may let one more in.
+    stop = min(last, first + most - 1)
+    return [Tick(each * step, _axis_number(each * step, digits)) for each in range(first, stop + 1)]
 
 
 def log_ticks(low: float, high: float, most: int = 8) -> list[float]:

@@ -2,7 +2,7 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tropism.core.time import parse_iso
@@ -13,6 +13,7 @@ START = parse_iso("2013-01-01T05:00:00Z")
 NUMBERS = st.floats(-1e300, 1e300)
 
 
+@example([9.99999999990476e299], 10)
 @given(st.lists(NUMBERS, min_size=1, max_size=20), st.integers(3, 12))
 def test_ticks_of_any_numbers_are_few_ascending_and_inside(values, most):
     low, high = padded(values)
