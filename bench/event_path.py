@@ -28,7 +28,7 @@ NO_TRAINING = Policy(first_after=10**9, drift=None, quality=None)
 
 
 def measure() -> dict[str, object]:
-    run.tune_collector()
+    run.tune_process()
     ours, peer = [], []
     for _ in range(ROUNDS):
         mine, other = asyncio.run(_round())

@@ -52,9 +52,9 @@ def flights(
 
     An interrupted run goes on where it stopped; a finished one starts anew.
     """
-    from tropism.demo.flights.run import FlightsOptions, tune_collector
+    from tropism.demo.flights.run import FlightsOptions, tune_process
 
-    tune_collector()
+    tune_process()
     options = FlightsOptions(folder, _until(until), seed, speed)
     summary = asyncio.run(_flights(options, report, baselines=baselines, command=_command()))
     if as_json:

@@ -1,8 +1,8 @@
 """Running the year: facts into the log, the system on top, to the end of event time."""
 
 import asyncio
+import os
 import shutil
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -178,9 +178,11 @@ def system(options: FlightsOptions) -> App:
     return flights_app(options.policy, seed=options.seed)
 
 
-def tune_collector() -> None:
-    """Collect garbage seldom: a run makes millions of short-lived values and few cycles."""
+def tune_process() -> None:
+    """Set this process up for millions of short-lived values, and for native threads that yield."""
     import gc  # noqa: PLC0415 (wanted only by this program)
 
     gc.set_threshold(100_000, 50, 100)
-    sys.setswitchinterval(0.005)
+    # Read when scikit-learn is first imported, here and in processes started from here: threads that wait
+    # for each other by spinning take the cores from those who have work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
