@@ -1,6 +1,6 @@
 """Events to bytes and back, with the checks that construction does not make."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -49,6 +49,10 @@ class Codec:
                 f"Cannot decode event {record.id!r} of type {record.type!r}: {describe(error)}. "
                 f"Publish what the type declares, or redrive it after a fix."
             ) from error
+
+    def decoder(self, event_type: str) -> Callable[[bytes], Any]:
+        """Return what decodes payloads of a known type; it raises what msgspec does."""
+        return self._decoders[event_type].decode
 
     def envelope(self, record: Record) -> Envelope[Any]:
         """Return a record with its payload typed."""

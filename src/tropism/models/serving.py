@@ -3,12 +3,10 @@
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
 
-from tropism.core.envelope import Envelope
 from tropism.core.errors import CorruptError, InvalidInputError, NotFoundError
 from tropism.core.event import Event
 from tropism.core.partition import partition_of
@@ -47,23 +45,58 @@ class Decider(Protocol):
         """Decide on the event at hand; neighbours that ask at the same time share one prediction."""
         ...
 
+    async def each(self, events: Sequence[Event]) -> Sequence[Decision]:
+        """Decide on events of the batch at hand, each as of its own moment."""
+        ...
 
-@dataclass(slots=True)
-class _Request:
-    """One row to decide on, and where its answer goes."""
 
-    subject: Subject
-    index: int
-    row: tuple[Any, ...]
-    rollout: Rollout
-    asked: float
-    answer: asyncio.Future[Decision]
-    said: dict[int, float | Exception] = field(default_factory=dict)
-    """Per version, its output, or why it gave none."""
+class _Asked:
+    """Rows of one call to decide on, and where the answers go."""
 
-    @property
-    def envelope(self) -> Envelope[Any]:
-        return self.subject.envelopes[self.index]
+    __slots__ = ("answer", "asked", "indices", "rollouts", "rows", "said", "subject")
+
+    def __init__(
+        self, subject: Subject, indices: list[int], asked: float, answer: asyncio.Future[list[Decision]]
+    ) -> None:
+        self.subject = subject
+        self.indices = indices
+        self.asked = asked
+        self.answer = answer
+        self.rows: list[tuple[Any, ...]] = []
+        self.rollouts: list[Rollout] = []
+        self.said: list[dict[int, float | Exception]] = []
+        """A row, per version, its output, or why it gave none."""
+
+
+class _Decide:
+    """A model as of the events of one call. Who asks twice about one event is told the same."""
+
+    __slots__ = ("_answers", "_decider", "_places", "_subject")
+
+    def __init__(self, decider: "OpenedDecider", subject: Subject) -> None:
+        self._decider = decider
+        self._subject = subject
+        self._places: dict[int, int] | None = None
+        self._answers: dict[int, Decision] = {}
+
+    async def __call__(self, event: Event) -> Decision:
+        return (await self.each((event,)))[0]
+
+    async def each(self, events: Sequence[Event]) -> Sequence[Decision]:
+        if self._places is None:
+            self._places = {id(e.data): index for index, e in enumerate(self._subject.envelopes)}
+        indices = [self._index(event) for event in events]
+        fresh = [index for index in dict.fromkeys(indices) if index not in self._answers]
+        if fresh:
+            decisions = await self._decider.ask(self._subject, fresh)
+            self._answers.update(zip(fresh, decisions, strict=True))
+        return [self._answers[index] for index in indices]
+
+    def _index(self, event: Event) -> int:
+        index = (self._places or {}).get(id(event))
+        if index is None:
+            raise _unknown(event)
+        return index
 
 
 class OpenedDecider:
@@ -80,41 +113,28 @@ class OpenedDecider:
         self._versions: dict[str, Version] = {}
         self._rollouts: dict[str, Rollout] = {}
         self._journal: dict[str, Rollout] = {}
-        self._waiting: list[_Request] = []
+        self._waiting: list[_Asked] = []
         self._flushing: asyncio.Task[None] | None = None
 
     def bind(self, subject: Subject) -> Decider:
-        """Return the model as of the events of one call. Who asks twice about one event is told the same."""
-        answers: dict[int, asyncio.Future[Decision]] = {}
-        places = {id(envelope.data): index for index, envelope in enumerate(subject.envelopes)}
+        """Return the model as of the events of one call."""
+        return _Decide(self, subject)
 
-        async def decide(event: Event) -> Decision:
-            index = places.get(id(event))
-            if index is None:
-                raise _unknown(event)
-            if index not in answers:
-                answers[index] = self._ask(subject, index)
-            return await answers[index]
-
-        return decide
-
-    def _ask(self, subject: Subject, index: int) -> asyncio.Future[Decision]:
-        envelope, as_of_us = subject.envelopes[index], subject.as_of_us[index]
-        readers = self._readers.at(as_of_us, envelope.subject)
+    def ask(self, subject: Subject, indices: list[int]) -> asyncio.Future[list[Decision]]:
+        """Return the decisions to come on some events of a call."""
         loop = asyncio.get_running_loop()
-        request = _Request(
-            subject,
-            index,
-            self._model.features(envelope.data, **readers),
-            self._rollout(envelope.id, as_of_us),
-            self._site.platform.clock.monotonic(),
-            loop.create_future(),
-        )
-        self._waiting.append(request)
+        asked = _Asked(subject, indices, self._site.platform.clock.monotonic(), loop.create_future())
+        features, readers_at = self._model.features, self._readers.at
+        for index in indices:
+            envelope, as_of_us = subject.envelopes[index], subject.as_of_us[index]
+            readers = readers_at(as_of_us, envelope.subject)
+            asked.rows.append(features(envelope.data, **readers))
+            asked.rollouts.append(self._rollout(envelope.id, as_of_us))
+        self._waiting.append(asked)
         if self._flushing is None:
             # Its turn comes after all handlers that are ready now have asked.
             self._flushing = loop.create_task(self._flush())
-        return request.answer
+        return asked.answer
 
     def _rollout(self, event_id: str, as_of_us: int) -> Rollout:
         """Return who decides on an event; live, that is who did at its first attempt."""
@@ -143,34 +163,41 @@ class OpenedDecider:
         return known
 
     async def _flush(self) -> None:
-        requests, self._waiting, self._flushing = self._waiting, [], None
+        waiting, self._waiting, self._flushing = self._waiting, [], None
         try:
-            await self._predict(requests)
+            await self._predict(waiting)
         except Exception as error:  # noqa: BLE001 (whoever asked is told)
-            for request in requests:
-                if not request.answer.done():
-                    request.answer.set_exception(error)
+            for asked in waiting:
+                if not asked.answer.done():
+                    asked.answer.set_exception(error)
 
-    async def _predict(self, requests: Sequence[_Request]) -> None:
-        wanted: dict[str, tuple[Served, list[_Request]]] = {}
-        for request in requests:
-            rollout = request.rollout
-            for arm in (rollout.champion, rollout.challenger, rollout.previous):
-                if arm is not None:
-                    wanted.setdefault(arm.artifact, (arm, []))[1].append(request)
-        for served, asking in wanted.values():
-            for request, said in zip(asking, await self._outputs(served, asking), strict=True):
-                request.said[served.version] = said
-        for request in requests:
-            self._answer(request)
+    async def _predict(self, waiting: Sequence[_Asked]) -> None:
+        """Let every version that is wanted say something of all rows that want it, in one call."""
+        wanted: dict[str, tuple[Served, list[tuple[Any, ...]], list[dict[int, float | Exception]]]] = {}
+        for asked in waiting:
+            for row, rollout in zip(asked.rows, asked.rollouts, strict=True):
+                said: dict[int, float | Exception] = {}
+                asked.said.append(said)
+                for arm in (rollout.champion, rollout.challenger, rollout.previous):
+                    if arm is not None:
+                        _, rows, slots = wanted.setdefault(arm.artifact, (arm, [], []))
+                        rows.append(row)
+                        slots.append(said)
+        for served, rows, slots in wanted.values():
+            for said, output in zip(slots, await self._outputs(served, rows), strict=True):
+                said[served.version] = output
+        for asked in waiting:
+            self._answer(asked)
 
-    async def _outputs(self, served: Served, requests: Sequence[_Request]) -> Sequence[float | Exception]:
+    async def _outputs(
+        self, served: Served, rows: Sequence[tuple[Any, ...]]
+    ) -> Sequence[float | Exception]:
         """Return what a version says of each row; why it cannot be loaded concerns only whom it acts for."""
         try:
             version = await self._version(served)
         except (CorruptError, NotFoundError, InvalidInputError) as error:
-            return [error] * len(requests)
-        return self._said(version, [request.row for request in requests])
+            return [error] * len(rows)
+        return self._said(version, rows)
 
     def _said(self, version: Version, rows: Sequence[tuple[Any, ...]]) -> Sequence[float | Exception]:
         """Return an output a row, or why there is none: a row that fails harms none beside it."""
@@ -192,50 +219,69 @@ class OpenedDecider:
             del self._versions[next(iter(self._versions))]
         return known
 
-    def _acting(self, request: _Request) -> tuple[Served | None, str]:
-        rollout = request.rollout
+    def _acting(self, rollout: Rollout, subject: str) -> tuple[Served | None, str]:
         if rollout.challenger is not None and rollout.canary_share > 0:
             # By its number, not by its bytes: those may differ between two equal trainings.
-            place = partition_of(
-                f"{self._model.name}@{rollout.challenger.version}/{request.envelope.subject}", 10_000
-            )
+            place = partition_of(f"{self._model.name}@{rollout.challenger.version}/{subject}", 10_000)
             if place < rollout.canary_share * 10_000:
                 return rollout.challenger, "canary"
         return rollout.champion, "champion" if rollout.champion is not None else "none"
 
-    def _answer(self, request: _Request) -> None:
-        if request.answer.done():
+    def _answer(self, asked: _Asked) -> None:
+        if asked.answer.done():
             return
-        acting, arm = self._acting(request)
+        latency_us = int((self._site.platform.clock.monotonic() - asked.asked) * 1e6)
+        decisions: list[Decision] = []
+        made: list[DecisionMade] = []
+        rows = zip(asked.indices, asked.rows, asked.rollouts, asked.said, strict=True)
+        for index, row, rollout, said in rows:
+            event = self._made(asked.subject, index, row, rollout, said, latency_us)
+            if isinstance(event, Exception):
+                asked.answer.set_exception(event)
+                return
+            made.append(event)
+            decisions.append(Decision(event.output, event.act, event.version, event.arm))
+        for index, event in zip(asked.indices, made, strict=True):
+            asked.subject.enlist(index, event)
+        asked.answer.set_result(decisions)
+
+    def _made(
+        self,
+        subject: Subject,
+        index: int,
+        row: tuple[Any, ...],
+        rollout: Rollout,
+        said: dict[int, float | Exception],
+        latency_us: int,
+    ) -> DecisionMade | Exception:
+        envelope, model = subject.envelopes[index], self._model
+        acting, arm = self._acting(rollout, envelope.subject)
         number = 0 if acting is None else acting.version
-        said = {v: _checked(self._model.name, v, output) for v, output in request.said.items()}
-        output = said.get(number)
-        if isinstance(output, Exception):
-            request.answer.set_exception(output)
-            return
-        act = output is not None and output >= self._model.policy.act_at
-        latency_us = int((self._site.platform.clock.monotonic() - request.asked) * 1e6)
-        others: dict[str, float] = {
-            str(v): o for v, o in said.items() if v != number and not isinstance(o, Exception)
-        }
-        request.subject.enlist(
-            request.index,
-            DecisionMade(
-                model=self._model.name,
-                subject=request.envelope.subject,
-                input_id=request.envelope.id,
-                decided_us=request.subject.as_of_us[request.index],
-                version=number,
-                arm=arm,
-                output=output,
-                act=act,
-                schema=self._schema,
-                features=list(request.row),
-                others=others,
-                latency_us=latency_us,
-            ),
+        output: float | None = None
+        others: dict[str, float] = {}
+        for version, each in said.items():
+            checked = _checked(model.name, version, each)
+            if version != number:
+                if not isinstance(checked, Exception):
+                    others[str(version)] = checked
+            elif isinstance(checked, Exception):
+                return checked
+            else:
+                output = checked
+        return DecisionMade(
+            model=model.name,
+            subject=envelope.subject,
+            input_id=envelope.id,
+            decided_us=subject.as_of_us[index],
+            version=number,
+            arm=arm,
+            output=output,
+            act=output is not None and output >= model.policy.act_at,
+            schema=self._schema,
+            features=list(row),
+            others=others,
+            latency_us=latency_us,
         )
-        request.answer.set_result(Decision(output, act, number, arm))
 
     def commit(
         self, enlisted: Sequence[Event], frontier_us: int | None

@@ -1,7 +1,9 @@
 """What a worker lets in, and in which order: events, ticks, and states that expire."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from tropism.core.codec import Codec
 from tropism.core.envelope import Envelope, Record, Stored
@@ -23,6 +25,18 @@ Admitted = tuple[Item, tuple[Delivery, ...]]
 
 Due = tuple[int, int, str, int, Admitted]
 """When it is due; 0 if before the events of that moment; what orders the others; and the item."""
+
+
+class _Plan(NamedTuple):
+    """What is done with the events of one type in one stream; without ``decode``, nothing."""
+
+    decode: Callable[[bytes], Any] | None = None
+    fed: bool = False
+    handlers: tuple[Handler, ...] = ()
+    keyed: bool = True
+
+
+_IGNORED = _Plan()
 
 
 class Admission:
@@ -64,6 +78,8 @@ class Admission:
         self._redrive_topic = redrive_topic(service.name)
         self._refuse = refuse
         self._sequence = 0
+        self._plans: dict[tuple[Stream, str], _Plan] = {}
+        self._facts: list[tuple[int, Stored, Any]] = []
 
     def admit(
         self,
@@ -77,86 +93,133 @@ class Admission:
 
         What arrives late, at or before the moment that time had come to already, counts as just after it.
         """
-        due: list[Due] = []
-        for place, arrival in enumerate(arrivals):
-            known_us, *_, stream, stored = arrival
-            time_us = known_us if self._now_us is not None else max(known_us, after_us + 1)
-            admitted = self._event(time_us, stream, stored)
-            if admitted is not None:
-                due.append((time_us, 1, "", place, admitted))
-            if self._cursor.first_us is None:
-                self._cursor.first_us = time_us
-        for state, entry in expired:
-            when_us = until_us if entry.expires_us is None else entry.expires_us
-            due.append((when_us, 0, f"{state}/{entry.key}", 0, self._expire(state, entry, when_us)))
-        if self._ticking:
-            due.extend(self._ticks(until_us))
+        admitted = self._events(arrivals, after_us)
         if expired or self._ticking:
+            due: list[Due] = [(each[0].order_us, 1, "", n, each) for n, each in enumerate(admitted)]
+            for state, entry in expired:
+                when_us = until_us if entry.expires_us is None else entry.expires_us
+                due.append((when_us, 0, f"{state}/{entry.key}", 0, self._expire(state, entry, when_us)))
+            due.extend(self._ticks(until_us))
             due.sort(key=lambda entry: entry[:4])
-        admitted_all = [entry[4] for entry in due]
-        for item, deliveries in admitted_all:
+            admitted = [entry[4] for entry in due]
+        for item, deliveries in admitted:
             item.sequence = self._sequence
             item.open_calls = len(deliveries)
             self._sequence += 1
-        return admitted_all
+        return admitted
 
-    def _event(self, known_us: int, stream: Stream, stored: Stored) -> Admitted | None:
-        record = stored.record
-        progress = self._progress[stream]
-        new = progress.is_open(stored.offset)
+    def _events(self, arrivals: Sequence[Arrival], after_us: int) -> list[Admitted]:
+        """Feed the views, and return the items of what is to be handled, in order of time."""
+        admitted: list[Admitted] = []
+        dropped: dict[Stream, list[int]] = {}
+        for arrival in arrivals:
+            stream, stored = arrival[6], arrival[7]
+            is_new = self._progress[stream].is_open(stored.offset)
+            time_us = arrival[0]
+            if time_us <= after_us and is_new and self._now_us is None:
+                time_us = after_us + 1
+                self._tables.is_due = True  # fed again from the log, it would not be late
+            if self._cursor.first_us is None:
+                self._cursor.first_us = time_us
+            plan = self._plans.get((stream, stored.record.type)) or self._plan(stream, stored.record.type)
+            found = self._event(plan, time_us, stream, stored, is_new=is_new)
+            if found is None:
+                dropped.setdefault(stream, []).append(stored.offset)
+            else:
+                admitted.append(found)
+        self._feed()
+        for stream, offsets in dropped.items():
+            self._progress[stream].drop(offsets)
+        return admitted
+
+    def _plan(self, stream: Stream, event_type: str) -> _Plan:
+        """Decide, once, what is done with the events of a type in a stream."""
+        handlers = self._routes.get((stream.topic, event_type), ())
         again = stream.topic == self._redrive_topic
-        fed = (not again or not _gave_up(record)) and self._tables.wants(record.type)
-        handlers = self._routes.get((stream.topic, record.type), ())
-        if not (fed or handlers or again) and self._is_ignored(record.type):
-            self._pass(stream, stored)
+        fed = self._tables.wants(event_type)
+        plan = _IGNORED
+        if fed or handlers or again or not self._is_ignored(event_type):
+            kind = self._codec.types.get(event_type)
+            decode = self._codec.decoder(event_type) if kind is not None else _unknown
+            plan = _Plan(decode, fed, handlers, kind is not None and kind.event_key is not None)
+        self._plans[stream, event_type] = plan
+        return plan
+
+    def _event(
+        self, plan: _Plan, time_us: int, stream: Stream, stored: Stored, *, is_new: bool
+    ) -> Admitted | None:
+        """Return the item of an event, None where there is nothing more to do for it."""
+        record = stored.record
+        if plan.decode is None:
             return None
         try:
-            event = self._codec.decode(record)
-        except InvalidInputError as error:
-            self._tables.skip(stream, stored.offset)
-            return self._refused(known_us, stream, stored, str(error)) if new else None
-        if fed:
-            self._tables.feed(stream, known_us, stored, event)
-        if again:
-            handlers = self._redriven(record)
-            if not handlers and not self._fed_again(known_us, stream, stored, event):
-                return self._refused(known_us, stream, stored, _gone(record)) if new else None
-        if not handlers or not new:
-            self._pass(stream, stored)
+            event = plan.decode(record.data)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return self._refused(time_us, stream, stored, self._unreadable(record)) if is_new else None
+        handlers, fed = plan.handlers, plan.fed
+        if stream.topic == self._redrive_topic:
+            name = _gave_up(record)
+            fed = fed and not name
+            handlers = self._redriven(record, name)
+            if not handlers and not self._fed_again(name, time_us, stream, stored, event):
+                return self._refused(time_us, stream, stored, _gone(record)) if is_new else None
+        if fed and self._tables.fed[stream].lacks(stored.offset):
+            self._facts.append((time_us, stored, event))
+        if not handlers or not is_new:
             return None
-        self._tables.skip(stream, stored.offset)
+        return self._item(event, time_us, stream, stored, handlers, keyed=plan.keyed)
+
+    def _item(
+        self,
+        event: Any,
+        time_us: int,
+        stream: Stream,
+        stored: Stored,
+        handlers: tuple[Handler, ...],
+        *,
+        keyed: bool,
+    ) -> Admitted:
+        record = stored.record
         envelope = Envelope(
             record.id, record.source, record.type, record.subject, record.time_us, event, record.extensions
         )
-        as_of_us = known_us if self._now_us is None else self._now_us()
-        item = Item(envelope, known_us, as_of_us, (stream, stored.offset))
-        item.record = record
+        as_of_us = time_us if self._now_us is None else self._now_us()
+        item = Item(envelope, time_us, as_of_us, (stream, stored.offset), record)
         # Without a key there is no order to keep: a lane each.
-        lane = record.subject if record.subject or type(event).event_key is not None else f"\0{record.id}"
-        return item, tuple(self._delivery(item, handler, lane) for handler in handlers)
+        lane = record.subject if keyed or record.subject else f"\0{record.id}"
+        return item, tuple([self._delivery(item, handler, lane) for handler in handlers])
 
-    def _pass(self, stream: Stream, stored: Stored) -> None:
-        """Note that there is nothing more to do for an event here."""
-        self._tables.skip(stream, stored.offset)
-        self._progress[stream].drop(stored.offset)
+    def _feed(self) -> None:
+        """Feed the views what was gathered for them, in order."""
+        facts, self._facts = self._facts, []
+        self._tables.take(facts)
+
+    def _unreadable(self, record: Record) -> str:
+        """Return why the bytes of an event are refused."""
+        try:
+            self._codec.decode(record)
+        except InvalidInputError as error:
+            return str(error)
+        return f"Cannot decode event {record.id!r}: it could not be read. Redrive it."
 
     def _is_ignored(self, event_type: str) -> bool:
         return self._ignore_unknown or event_type in self._codec.types
 
     def _delivery(self, item: Item, handler: Handler, lane: str) -> Delivery:
-        delivery = Delivery(item, handler, lane, [])
+        delivery = Delivery(item, handler, lane)
         if self._cursor.failures and delivery.name is not None:
             delivery.errors.extend(self._cursor.failures.get(delivery.name, ()))
         return delivery
 
-    def _redriven(self, record: Record) -> tuple[Handler, ...]:
+    def _redriven(self, record: Record, name: str) -> tuple[Handler, ...]:
         """Return the handler that gave up on a redriven event; all of its type where none was reached."""
-        name = _gave_up(record)
         known = [h for h in self._service.handlers if any(k.event_type == record.type for k in h.events)]
         return tuple(h for h in known if name in {"", h.name})
 
-    def _fed_again(self, known_us: int, stream: Stream, stored: Stored, event: Any) -> bool:
-        return self._tables.feed_again(_gave_up(stored.record), stream, known_us, stored, event)
+    def _fed_again(self, name: str, time_us: int, stream: Stream, stored: Stored, event: Any) -> bool:
+        """Take a redriven event into the one view that refused it; say whether there is such a view."""
+        self._feed()
+        return self._tables.feed_again(name, stream, time_us, stored, event)
 
     def _refused(self, known_us: int, stream: Stream, stored: Stored, cause: str) -> Admitted:
         """Return an item that reaches no handler, only the dead letters."""
@@ -183,8 +246,8 @@ class Admission:
         event = Expired(state=state, key=entry.key, value=entry.value, time_us=when_us)
         id = f"expired/{self._service.name}/{state}/{entry.key}/{when_us}"
         envelope = Envelope(id, self._service.name, Expired.event_type, entry.key, when_us, event)
-        item = Item(envelope, when_us, when_us if self._now_us is None else self._now_us(), None)
-        return item, (Delivery(item, self._expiring.get(state, FORGET), entry.key, []),)
+        item = Item(envelope, when_us, when_us if self._now_us is None else self._now_us())
+        return item, (Delivery(item, self._expiring.get(state, FORGET), entry.key),)
 
     def _ticks(self, until_us: int) -> list[Due]:
         ticks: list[Due] = []
@@ -205,9 +268,9 @@ class Admission:
         event = Tick(key=handler.tick_key, time_us=time_us)
         id = f"tick/{handler.name}/{time_us}"
         envelope = Envelope(id, self._service.name, Tick.event_type, handler.tick_key, time_us, event)
-        item = Item(envelope, time_us, time_us if self._now_us is None else self._now_us(), None)
+        item = Item(envelope, time_us, time_us if self._now_us is None else self._now_us())
         item.tick = (handler.name, time_us)
-        return time_us, 0, handler.name, 0, (item, (Delivery(item, handler, handler.tick_key, []),))
+        return time_us, 0, handler.name, 0, (item, (Delivery(item, handler, handler.tick_key),))
 
     def next_tick_us(self) -> int | None:
         """Return when the next tick is due, None if nothing ticks."""
@@ -217,6 +280,10 @@ class Admission:
             if h.every is not None
         ]
         return min(due, default=None)
+
+
+def _unknown(_: bytes) -> Any:
+    raise msgspec.ValidationError("type")
 
 
 def _gave_up(record: Record) -> str:

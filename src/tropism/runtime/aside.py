@@ -4,7 +4,7 @@ from tropism.core.codec import Codec
 from tropism.core.envelope import Stored
 from tropism.core.errors import InvalidInputError
 from tropism.ports.log import Log, Partition
-from tropism.runtime.cursor import Cursor, Fed, Place
+from tropism.runtime.cursor import Cursor, Fed, Place, fed_places
 from tropism.runtime.intake import Intake
 from tropism.runtime.service import Service
 from tropism.runtime.sources import side_topics_of
@@ -31,16 +31,16 @@ class Aside:
             stream = Stream(*partition)
             tables.aside[stream] = Fed(cursor.aside.get(stream.name, Place()))
         offsets = {stream: fed.first for stream, fed in tables.aside.items()}
-
-        def read(stream: Stream, offset: int) -> None:
-            tables.aside[stream].read(offset)
-
-        return cls(tables, codec, Intake(log, offsets, read=read, chunk=chunk), chunk)
+        return cls(tables, codec, Intake(log, offsets, chunk=chunk), chunk)
 
     @property
     def ends(self) -> dict[Partition, int]:
         """The offsets up to which it has read everything."""
         return self._intake.ends
+
+    def places(self) -> dict[str, Place]:
+        """Return how far the views are fed."""
+        return fed_places(self._tables.aside, self._intake.left())
 
     async def feed(self) -> bool:
         """Take in all there is, and say whether there was anything."""
@@ -48,9 +48,10 @@ class Aside:
         while self._tables.aside:
             arrivals, _ = await self._intake.take(FOREVER_US, self._chunk)
             for *_, stream, stored in arrivals:
-                new = self._tables.aside[stream].take(stored.offset)
-                if new and self._tables.wants_aside(stored.record.type):
+                wanted = self._tables.wants_aside(stored.record.type)
+                if wanted and self._tables.aside[stream].lacks(stored.offset):
                     self._feed(stored)
+            self._intake.passed()
             if not arrivals:
                 break
             fed = True

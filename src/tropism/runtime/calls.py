@@ -28,7 +28,7 @@ class Calls:
         *,
         live: bool,
         suspects: int,
-        handled: Callable[[Delivery], None],
+        handled: Callable[[int], None],
     ) -> None:
         self._handled = handled
         self.suspects = suspects
@@ -44,7 +44,7 @@ class Calls:
         start = 0
         for index, (item, deliveries) in enumerate(admitted):
             alone = item.tick is not None and not self._live
-            once = any(d.handler.guarantee == "at_most_once" for d in deliveries)
+            once = any([d.handler.guarantee == "at_most_once" for d in deliveries])
             if not (alone or once or (self.suspects and deliveries)):
                 continue
             self._add(admitted[start:index], item.order_us - 1, touched=touched)
@@ -56,7 +56,7 @@ class Calls:
     def _add(self, admitted: Sequence[Admitted], until_us: int, *, touched: bool) -> None:
         self._committer.admit([item for item, _ in admitted], until_us, touched=touched)
         deliveries = [delivery for _, some in admitted for delivery in some]
-        lost = [delivery for delivery in deliveries if self._attempts.is_spent(delivery)]
+        lost = [d for d in deliveries if d.errors and self._attempts.is_spent(d)]
         for delivery in lost:
             self._given_up(delivery, spent(delivery))
         self.lanes.add([d for d in deliveries if d not in lost] if lost else deliveries)
@@ -79,18 +79,19 @@ class Calls:
         self._add([(item, deliveries)], item.order_us - 1, touched=True)
         await self._committer.wait_settled()
 
-    def _finished(self, delivery: Delivery) -> None:
-        self._handled(delivery)
-        self._close(delivery)
+    def _finished(self, deliveries: Sequence[Delivery]) -> None:
+        self._handled(len(deliveries))
+        self._close(deliveries)
 
     def _failed(self, delivery: Delivery, _: Exception) -> None:
         self._attempts.failed(delivery)
 
     def _given_up(self, delivery: Delivery, error: Exception) -> None:
         self._attempts.bury(delivery, error)
-        self._close(delivery)
+        self._close((delivery,))
 
-    def _close(self, delivery: Delivery) -> None:
-        delivery.item.open_calls -= 1
-        if not delivery.item.open_calls:
+    def _close(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            delivery.item.open_calls -= 1
+        if not all([delivery.item.open_calls for delivery in deliveries]):
             self._committer.poke()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -19,7 +19,6 @@ from tropism.runtime.handler import Expired
 from tropism.runtime.inject import Opened
 from tropism.runtime.patience import patiently
 from tropism.runtime.streams import Stream
-from tropism.runtime.tables import Tables
 from tropism.runtime.values import Values
 from tropism.runtime.work import Item
 
@@ -50,7 +49,7 @@ class Committer:
         codec: Codec,
         cursor: Cursor,
         progress: Mapping[Stream, Progress],
-        tables: Tables,
+        views: Callable[[int], list[Write]],
         values: Values,
         opened: Mapping[str, Opened],
         advance: Callable[[int], None],
@@ -63,7 +62,7 @@ class Committer:
         self._codec = codec
         self._cursor = cursor
         self._progress = progress
-        self._tables = tables
+        self._views = views
         self._values = values
         self._opened = opened
         self._advance = advance
@@ -86,7 +85,7 @@ class Committer:
     def admit(self, items: list[Item], until_us: int, *, touched: bool) -> None:
         """Take note of items, in order, and of the moment up to which that is all."""
         self._queue.extend(items)
-        self._expiring.update(place for item in items if (place := self._expiry(item)) is not None)
+        self._expiring.update(self._expiries(items))
         self._admitted_us = max(self._admitted_us, until_us)
         self._touched = self._touched or touched
         self.poke()
@@ -121,7 +120,7 @@ class Committer:
         step = self._step()
         touched, self._touched = self._touched, False
         if step.items or step.writes or step.outputs or touched:
-            step.writes.extend(self._tables.writes(step.frontier_us))
+            step.writes.extend(self._views(step.frontier_us))
             self._committing = len(step.items)
             await self._apply(step)
             self._committing = 0
@@ -133,8 +132,10 @@ class Committer:
         step = Step(items=self._finished())
         step.frontier_us = self._queue[0].order_us - 1 if self._queue else self._admitted_us
         for item in step.items:
-            step.writes.extend(item.writes)
-            step.outputs.extend(item.outputs)
+            if item.writes:
+                step.writes += item.writes
+            if item.outputs:
+                step.outputs += item.outputs
         self._add_resources(step)
         if not self._live:
             step.outputs.sort(key=lambda record: record.time_us)
@@ -148,11 +149,12 @@ class Committer:
         for index, item in enumerate(self._queue):
             if item.open_calls:
                 break
-            if item.bond is not None:
-                until = max(until, item.bond.last)
+            if item.bond is not None and item.bond.last > until:
+                until = item.bond.last
             if until <= item.sequence:
                 cut = index + 1
-        return [self._queue.popleft() for _ in range(cut)]
+        take = self._queue.popleft
+        return [take() for _ in range(cut)]
 
     def _finished_in_any_order(self) -> list[Item]:
         ready: list[Item] = []
@@ -164,10 +166,13 @@ class Committer:
         return ready
 
     def _add_resources(self, step: Step) -> None:
+        enlisted: dict[str, list[Event]] = {name: [] for name in self._opened}
+        for item in step.items:
+            for resource, event in item.enlisted:
+                enlisted[resource].append(event)
         for name, opened in self._opened.items():
-            enlisted = [event for item in step.items for resource, event in item.enlisted if resource == name]
             frontier_us = None if self._live else step.frontier_us
-            stored, events = opened.commit(enlisted, frontier_us)
+            stored, events = opened.commit(enlisted[name], frontier_us)
             namespace = resource_namespace(self._service, name)
             step.writes.extend(Write(namespace, key, value) for key, value in stored.items())
             step.outputs.extend(self._output(name, time_us, event) for time_us, event in events)
@@ -181,7 +186,6 @@ class Committer:
         for item in step.items:
             self._account(item)
         self._cursor.places = places_of(self._progress)
-        self._cursor.views, self._cursor.aside = places_of(self._tables.fed), places_of(self._tables.aside)
         position = Position(msgspec.msgpack.encode(self._cursor), step.frontier_us)
         outputs = step.outputs if self._together else ()
         commit = Commit(self._lease, position, step.writes, outputs)
@@ -190,14 +194,12 @@ class Committer:
             await patiently(self._platform.clock, lambda: self._platform.log.append(step.outputs))
         # Where the store cannot take it, nothing was applied, so nothing is lost: hold it, and try again.
         await patiently(self._platform.clock, lambda: self._platform.state.commit(commit))
-        self._expiring.difference_update(filter(None, map(self._expiry, step.items)))
+        self._expiring.difference_update(self._expiries(step.items))
         self._values.committed([write for item in step.items for write in item.writes if _is_state(write)])
 
-    def _expiry(self, item: Item) -> tuple[str, str] | None:
-        event = item.envelope.data
-        if item.place is not None or not isinstance(event, Expired):
-            return None
-        return namespace_of(self._service, event.state), event.key
+    def _expiries(self, items: Sequence[Item]) -> list[tuple[str, str]]:
+        events = [item.envelope.data for item in items if item.place is None]
+        return [(namespace_of(self._service, e.state), e.key) for e in events if isinstance(e, Expired)]
 
     def _account(self, item: Item) -> None:
         if item.tick is not None:

@@ -1,6 +1,6 @@
 """Where a worker stands, exactly: what it has finished, and what not."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -18,8 +18,8 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 class Cursor(msgspec.Struct):
     """What is stored of a worker's progress, by names of streams.
 
-    ``places`` says what is finished, ``views`` and ``aside`` what views were fed. ``failures`` lists, per
-    event and handler, how each failed call ended.
+    ``places`` says what is finished, ``views`` and ``aside`` what the stored views were fed. ``failures``
+    lists, per event and handler, how each failed call ended.
     """
 
     places: dict[str, Place] = {}
@@ -36,7 +36,10 @@ def name_of(partition: Partition) -> str:
 
 
 class Fed:
-    """Which events of one stream were taken: read in order of offset, taken in order of time and key."""
+    """Which events of one stream are in the views as they were stored last.
+
+    What came since is fed again after a restart, from the log: storing views costs more than feeding them.
+    """
 
     __slots__ = ("_left", "_to")
 
@@ -46,29 +49,16 @@ class Fed:
 
     @property
     def first(self) -> int:
-        """The first offset that is not taken."""
+        """The first offset that is not in them."""
         return min(self._left, default=self._to)
 
-    def read(self, offset: int) -> None:
-        """Note that an event was read."""
-        if offset >= self._to:
-            self._left.add(offset)
-            self._to = offset + 1
+    def lacks(self, offset: int) -> bool:
+        """Say whether an event is not in them."""
+        return offset >= self._to or offset in self._left
 
-    def take(self, offset: int) -> bool:
-        """Note that an event is taken, and say whether it is so for the first time."""
-        if offset not in self._left:
-            return False
-        self._left.discard(offset)
-        return True
-
-    def pass_to(self, offset: int) -> None:
-        """Note that nothing before an offset is left to read."""
-        self._to = max(self._to, offset)
-
-    def place(self) -> Place:
-        """Return what a cursor stores."""
-        return Place(self._to, sorted(self._left))
+    def place(self, read_to: int, left: Iterable[int]) -> Place:
+        """Return what a cursor stores when all that was read is in them, but for what is left."""
+        return Place(max(self._to, read_to), sorted(filter(self.lacks, left)))
 
 
 class Progress:
@@ -85,27 +75,31 @@ class Progress:
         self._again = dict.fromkeys(place.left)
         self._open: dict[int, None] = {}
 
-    def read(self, offset: int) -> None:
-        """Note that an event was read; they are read in order of offset."""
-        self.taken = offset + 1
-        if offset in self._again:
-            del self._again[offset]
-            self._open[offset] = None
-        elif offset >= self._finished_to:
-            self._open[offset] = None
+    def read(self, offsets: Sequence[int]) -> None:
+        """Note that events were read; they are read in order of offset."""
+        self.taken = max(self.taken, offsets[-1] + 1)
+        if offsets[0] >= self._finished_to:
+            self._open.update(dict.fromkeys(offsets))
+            return
+        for offset in offsets:
+            if offset in self._again or offset >= self._finished_to:
+                self._again.pop(offset, None)
+                self._open[offset] = None
 
     def is_open(self, offset: int) -> bool:
         """Say whether an event that was read is yet to be handled."""
         return offset in self._open
 
-    def drop(self, offset: int) -> None:
-        """Note that there is nothing to do for an event."""
-        self._open.pop(offset, None)
+    def drop(self, offsets: Iterable[int]) -> None:
+        """Note that there is nothing to do for events."""
+        for offset in offsets:
+            self._open.pop(offset, None)
 
     def finish(self, offset: int) -> None:
         """Note that an event is finished, whatever is still unfinished before it."""
         del self._open[offset]
-        self._finished_to = max(self._finished_to, offset + 1)
+        if offset >= self._finished_to:
+            self._finished_to = offset + 1
 
     def pass_to(self, offset: int) -> None:
         """Note that nothing before an offset is left to read."""
@@ -123,6 +117,11 @@ class Progress:
         return Place(self._finished_to, sorted(left))
 
 
-def places_of(progress: Mapping[Stream, Progress | Fed]) -> dict[str, Place]:
+def places_of(progress: Mapping[Stream, Progress]) -> dict[str, Place]:
     """Return what a cursor stores of streams."""
     return {stream.name: each.place() for stream, each in progress.items()}
+
+
+def fed_places(fed: Mapping[Stream, Fed], left: Mapping[Stream, tuple[int, list[int]]]) -> dict[str, Place]:
+    """Return what a cursor stores of streams that views take in, where they are read so far but for these."""
+    return {stream.name: fed[stream].place(*left[stream]) for stream in fed}

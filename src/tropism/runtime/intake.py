@@ -1,11 +1,12 @@
 """Reading several streams as one, in order of time."""
 
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 
 from tropism.core.envelope import Stored
 from tropism.ports.log import Log, Partition
-from tropism.runtime.streams import Stream, taken_from, time_of
+from tropism.runtime.streams import ALL, OUTSIDE, Stream, taken_from, times_of
 
 Arrival = tuple[int, str, str, str, str, int, Stream, Stored]
 """When it became known, and what orders arrivals of one moment; the stream it came in, and itself."""
@@ -16,28 +17,58 @@ BEGINNING_US = -(2**63)
 class _Source:
     """One stream as far as it is read: what waits, and the moment before which nothing more can come."""
 
-    __slots__ = ("buffer", "left", "next", "reached_us", "stream")
+    __slots__ = ("held", "next", "reached_us", "stored", "stream", "times_us")
 
     def __init__(self, stream: Stream, offset: int) -> None:
         self.stream = stream
         self.next = offset
         self.reached_us = BEGINNING_US
-        self.left = 0
-        self.buffer: deque[tuple[int, Stored]] = deque()
+        self.times_us: list[int] = []
+        self.stored: list[Stored] = []
+        self.held = 0
+        """How many of its arrivals are merged and not yet taken."""
 
     def wants(self, chunk: int) -> bool:
         # A moment may hold more records than a chunk: then only reading on finds its end.
-        return len(self.buffer) < chunk or self.buffer[0][0] == self.buffer[-1][0]
+        return len(self.times_us) < chunk or self.times_us[0] == self.times_us[-1]
 
     def extend(self, page: Sequence[Stored], services: frozenset[str]) -> None:
-        for stored in taken_from(self.stream, page, services):
-            self.reached_us = max(self.reached_us, time_of(self.stream, stored))
-            self.buffer.append((self.reached_us, stored))
-            self.left += 1
-        if self.stream.producer in {"", "*"}:
+        """Add what of a page belongs to the stream."""
+        taken = taken_from(self.stream, page, services)
+        if taken:
+            times_us = accumulate(times_of(self.stream, taken), max, initial=self.reached_us)
+            next(times_us)
+            self.times_us.extend(times_us)
+            self.stored.extend(taken)
+            self.reached_us = self.times_us[-1]
+        if self.stream.producer in {OUTSIDE, ALL}:
             # Whatever the page holds, ``known_us`` never decreases along the partition.
             self.reached_us = max(self.reached_us, page[-1].known_us)
         self.next = page[-1].offset + 1
+
+    def merge(self, until_us: int) -> list[Arrival]:
+        """Take what is known by a moment off the buffer."""
+        count = bisect_right(self.times_us, until_us)
+        if not count:
+            return []
+        self.held += count
+        stream = self.stream
+        topic, _, producer = stream
+        found = [
+            (
+                time_us,
+                stored.record.subject,
+                topic,
+                producer,
+                "" if stored.record.subject else stored.record.id,
+                stored.offset,
+                stream,
+                stored,
+            )
+            for time_us, stored in zip(self.times_us[:count], self.stored, strict=False)
+        ]
+        del self.times_us[:count], self.stored[:count]
+        return found
 
 
 class Intake:
@@ -46,7 +77,7 @@ class Intake:
     Every stream is in order of time, so what is older than the last record read of every unfinished
     stream is complete. Arrivals of one moment come in order of key; those of one key, of one topic and
     producer, as they lie in the log. That order is the same however many partitions there are; ``read``
-    is told of each event before, in order of offset.
+    is told of the events before, in order of offset.
     """
 
     def __init__(
@@ -55,16 +86,18 @@ class Intake:
         offsets: Mapping[Stream, int],
         *,
         services: Mapping[str, frozenset[str]] | None = None,
-        read: Callable[[Stream, int], None] | None = None,
+        read: Callable[[Stream, Sequence[int]], None] | None = None,
         chunk: int = 1024,
     ) -> None:
-        self._read_one = read
+        self._told = read
         self._log = log
         self._chunk = chunk
         self._services = services or {}
         self._sources = [_Source(stream, offset) for stream, offset in offsets.items()]
         self._by_stream = {source.stream: source for source in self._sources}
-        self._held: deque[Arrival] = deque()
+        self._held: list[Arrival] = []
+        self._at = 0
+        self._taken: list[Arrival] = []
 
     @property
     def ends(self) -> dict[Partition, int]:
@@ -72,8 +105,19 @@ class Intake:
         return least(*({source.stream.partition: source.next} for source in self._sources))
 
     def passed(self) -> list[tuple[Stream, int]]:
-        """Return the streams of which nothing read is left to take, and up to where they are read."""
-        return [(source.stream, source.next) for source in self._sources if not source.left]
+        """Return the streams of which nothing read is left to take, and up to where they are read.
+
+        What was taken so far counts as dealt with from now on.
+        """
+        self._taken = []
+        return [(s.stream, s.next) for s in self._sources if not s.held and not s.times_us]
+
+    def left(self) -> dict[Stream, tuple[int, list[int]]]:
+        """Return, per stream, up to where it is read, and the offsets of what is not dealt with yet."""
+        found = {s.stream: (s.next, [stored.offset for stored in s.stored]) for s in self._sources}
+        for arrival in (*self._taken, *self._held[self._at :]):
+            found[arrival[6]][1].append(arrival[5])
+        return found
 
     async def take(self, bound_us: int, count_max: int) -> tuple[list[Arrival], int]:
         """Return the next arrivals, and the instant up to which nothing is missing.
@@ -83,15 +127,15 @@ class Intake:
         """
         while True:
             complete_us = bound_us
-            if len(self._held) < count_max:
+            if len(self._held) - self._at < count_max:
                 complete_us = await self._fill(bound_us)
             elif self._held:
                 complete_us = min(bound_us, self._held[-1][0])
             taken = self._cut(complete_us, count_max)
             if taken or complete_us >= bound_us:
                 break
-        if self._held and self._held[0][0] <= complete_us:
-            complete_us = self._held[0][0] - 1
+        if self._at < len(self._held) and self._held[self._at][0] <= complete_us:
+            complete_us = self._held[self._at][0] - 1
         return taken, complete_us
 
     async def _fill(self, bound_us: int) -> int:
@@ -107,9 +151,22 @@ class Intake:
                 complete_us = min(complete_us, source.reached_us - 1)
         for source in self._sources:
             if source not in wanting:
-                complete_us = min(complete_us, source.buffer[-1][0] - 1)
+                complete_us = min(complete_us, source.times_us[-1] - 1)
         self._merge(complete_us)
         return complete_us
+
+    def _merge(self, until_us: int) -> None:
+        """Move what is complete from the buffers to the held arrivals, in order."""
+        fresh: list[Arrival] = []
+        for source in self._sources:
+            arrivals = source.merge(until_us)
+            if arrivals and self._told is not None:
+                self._told(source.stream, [arrival[5] for arrival in arrivals])
+            fresh += arrivals
+        if fresh:
+            fresh.sort()
+            self._held = [*self._held[self._at :], *fresh]
+            self._at = 0
 
     async def _read(self, sources: Sequence[_Source]) -> dict[tuple[Partition, int], Sequence[Stored]]:
         """Return the next page of each source: one read for all, unless two stand apart in a partition."""
@@ -123,29 +180,20 @@ class Intake:
                 left.discard((partition, offset))
         return pages
 
-    def _merge(self, until_us: int) -> None:
-        """Move what is complete from the buffers to the held arrivals, in order."""
-        fresh: list[Arrival] = []
-        for source in self._sources:
-            buffer, stream = source.buffer, source.stream
-            while buffer and buffer[0][0] <= until_us:
-                time_us, stored = buffer.popleft()
-                if self._read_one is not None:
-                    self._read_one(stream, stored.offset)
-                subject = stored.record.subject
-                id = "" if subject else stored.record.id
-                fresh.append(
-                    (time_us, subject, stream.topic, stream.producer, id, stored.offset, stream, stored)
-                )
-        fresh.sort()
-        self._held.extend(fresh)
-
     def _cut(self, until_us: int, count_max: int) -> list[Arrival]:
-        held = self._held
-        taken: list[Arrival] = []
-        while held and held[0][0] <= until_us and len(taken) < count_max:
-            taken.append(held.popleft())
-            self._by_stream[taken[-1][6]].left -= 1
+        stop = min(len(self._held), self._at + count_max)
+        if stop > self._at and self._held[stop - 1][0] > until_us:
+            stop = bisect_right(self._held, until_us, self._at, stop, key=lambda arrival: arrival[0])
+        taken = self._held[self._at : stop]
+        if stop == len(self._held):
+            for source in self._sources:
+                source.held = 0
+            self._held, stop = [], 0
+        else:
+            for arrival in taken:
+                self._by_stream[arrival[6]].held -= 1
+        self._at = stop
+        self._taken.extend(taken)
         return taken
 
 

@@ -1,7 +1,6 @@
 """Order per key, concurrency across keys."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from tropism.core.errors import UnavailableError
@@ -26,7 +25,7 @@ class Lanes:
         call: Call,
         clock: Clock,
         *,
-        finished: Callable[[Delivery], None],
+        finished: Callable[[Sequence[Delivery]], None],
         failed: Callable[[Delivery, Exception], None],
         given_up: Callable[[Delivery, Exception], None],
     ) -> None:
@@ -35,7 +34,7 @@ class Lanes:
         self._finished = finished
         self._failed = failed
         self._given_up = given_up
-        self._lanes: dict[str, deque[Delivery]] = {}
+        self._lanes: dict[str, list[Delivery]] = {}
         self._ready: dict[Handler, dict[str, None]] = {}
         self._batching: set[Handler] = set()
         self._limits: dict[Handler, int] = {}
@@ -52,20 +51,24 @@ class Lanes:
 
     def add(self, deliveries: Sequence[Delivery]) -> None:
         """Put deliveries behind those of their lanes, and start what can start."""
+        lanes = self._lanes
         for delivery in deliveries:
-            lane = self._lanes.get(delivery.lane)
+            lane = lanes.get(delivery.lane)
             if lane is None:
-                self._lanes[delivery.lane] = deque((delivery,))
+                lanes[delivery.lane] = [delivery]
                 self._offer(delivery)
             else:
                 lane.append(delivery)
         self._start_batches()
 
     def _offer(self, head: Delivery) -> None:
-        if head.handler.many:
-            self._ready.setdefault(head.handler, {})[head.lane] = None
+        handler = head.handler
+        if not handler.many:
+            self._start(handler, (head,))
+        elif handler in self._ready:
+            self._ready[handler][head.lane] = None
         else:
-            self._start(head.handler, (head,))
+            self._ready[handler] = {head.lane: None}
 
     def _start_batches(self) -> None:
         for handler, ready in self._ready.items():
@@ -123,8 +126,7 @@ class Lanes:
             limit = self._limits.get(handler)
             if limit is not None:
                 self._widen(handler, limit)
-        for delivery in deliveries:
-            self._finished(delivery)
+        self._finished(deliveries)
         self._advance(deliveries)
 
     def _widen(self, handler: Handler, limit: int) -> None:
@@ -135,14 +137,19 @@ class Lanes:
 
     def _advance(self, deliveries: Sequence[Delivery]) -> None:
         """Take finished deliveries off their lanes, and offer what stands behind them."""
+        lanes = self._lanes
+        waiting: dict[str, None] = {}
         for delivery in deliveries:
-            self._lanes[delivery.lane].popleft()
-        for key in dict.fromkeys(delivery.lane for delivery in deliveries):
-            lane = self._lanes[key]
-            if lane:
-                self._offer(lane[0])
+            key = delivery.lane
+            lane = lanes[key]
+            if len(lane) == 1:
+                del lanes[key]
             else:
-                del self._lanes[key]
+                del lane[0]
+                waiting[key] = None
+        for key in waiting:
+            if key in lanes:
+                self._offer(lanes[key][0])
         self._start_batches()
 
     def _after_failure(self, handler: Handler, deliveries: Sequence[Delivery], error: Exception) -> None:

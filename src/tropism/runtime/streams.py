@@ -1,6 +1,6 @@
 """Streams of events: what one producer adds to one partition, in order of time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tropism.core.envelope import Stored
@@ -37,7 +37,7 @@ class Stream(NamedTuple):
         return where if self.producer in {ALL, OUTSIDE} else f"{where}@{self.producer}"
 
 
-def taken_from(stream: Stream, page: Iterable[Stored], services: frozenset[str]) -> Iterable[Stored]:
+def taken_from(stream: Stream, page: Sequence[Stored], services: frozenset[str]) -> Sequence[Stored]:
     """Return what of a page belongs to a stream, where such services add to its topic."""
     if stream.producer == ALL:
         return page
@@ -46,8 +46,8 @@ def taken_from(stream: Stream, page: Iterable[Stored], services: frozenset[str])
     return [stored for stored in page if stored.record.source == stream.producer]
 
 
-def time_of(stream: Stream, stored: Stored) -> int:
-    """Return when an event counts as known: of a service's, its own time, however late it was added."""
+def times_of(stream: Stream, page: Iterable[Stored]) -> list[int]:
+    """Return when events count as known: a service's at their own time, however late they were added."""
     if stream.producer in {ALL, OUTSIDE}:
-        return stored.known_us
-    return stored.record.time_us
+        return [stored.known_us for stored in page]
+    return [stored.record.time_us for stored in page]

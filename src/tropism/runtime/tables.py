@@ -13,6 +13,10 @@ from tropism.runtime.table import Table
 from tropism.runtime.view import Reader, View
 
 
+STORED_EVERY = 20_000
+"""After how many events views are stored anew: as many at most are fed again after a restart."""
+
+
 class MovingReaders:
     """Several views as of one moment, which moves: made once, not once a decision."""
 
@@ -37,8 +41,9 @@ class Tables:
     """Every view that a service reads, kept whole by each worker that reads it.
 
     The log is the truth; each worker keeps its own copy, so a read never leaves the process and gives
-    the same on any number of workers. Offsets say what has been taken in, so nothing is twice. Views
-    with an allowance are fed aside, with all there is: ``at`` says from when each of their events counts.
+    the same on any number of workers. Every so many events they are stored, with the offsets of what they
+    took in; after a restart the log gives what came since. Views with an allowance are fed aside, with all
+    there is: ``at`` says from when each of their events counts.
     """
 
     def __init__(self, service: str, views: Sequence[View], state: State, gave_up: GaveUp) -> None:
@@ -49,12 +54,20 @@ class Tables:
         self._state = state
         self._gave_up = gave_up
         self._letters: list[Write] = []
+        self._count = 0
+        self.is_due = False
+        """Whether the next commit must store them: what they took cannot be taken so again."""
         self._by_type: dict[str, list[Table]] = {}
         self._aside_by_type: dict[str, list[Table]] = {}
         for view, table in self.tables.items():
             by_type = self._aside_by_type if view.allowance_us else self._by_type
             for kind in view.on:
                 by_type.setdefault(kind.event_type, []).append(table)
+
+    @property
+    def are_due(self) -> bool:
+        """Whether the views are to be stored with the next commit."""
+        return self.is_due or self._count >= STORED_EVERY
 
     def wants(self, event_type: str) -> bool:
         """Say whether any view is kept, in order of time, from events of this type."""
@@ -64,27 +77,26 @@ class Tables:
         """Say whether any view with an allowance is kept from events of this type."""
         return event_type in self._aside_by_type
 
-    def feed(self, stream: Stream, known_us: int, stored: Stored, event: Any) -> None:
-        """Take in an event, unless that was done before."""
-        if self.fed[stream].take(stored.offset):
-            for table in self._by_type.get(stored.record.type, ()):
+    def take(self, facts: Sequence[tuple[int, Stored, Any]]) -> None:
+        """Take in events, in order of arrival."""
+        self._count += len(facts)
+        for known_us, stored, event in facts:
+            for table in self._by_type[stored.record.type]:
                 self._add(table, known_us, stored, event)
-
-    def skip(self, stream: Stream, offset: int) -> None:
-        """Pass over an event that no view takes in."""
-        self.fed[stream].take(offset)
 
     def feed_aside(self, stored: Stored, event: Any) -> None:
         """Take in an event of views with an allowance."""
+        self._count += 1
         for table in self._aside_by_type[stored.record.type]:
             self._add(table, stored.known_us, stored, event)
 
     def feed_again(self, name: str, stream: Stream, known_us: int, stored: Stored, event: Any) -> bool:
         """Take a redriven event into the one view that refused it; say whether there is such a view."""
         tables = [table for view, table in self.tables.items() if f"{VIEW}{view.name}" == name]
-        if self.fed[stream].take(stored.offset):
+        if self.fed[stream].lacks(stored.offset):
             for table in tables:
                 self._add(table, known_us, stored, event)
+            self.is_due = True
         return bool(tables)
 
     def _add(self, table: Table, known_us: int, stored: Stored, event: Any) -> None:
@@ -114,6 +126,7 @@ class Tables:
             record=record,
         )
         self._letters.append(write_of(letter))
+        self.is_due = True
         self._gave_up(letter, error)
 
     def reader(self, view: View, as_of_us: int, exclude: str | None) -> Reader:
@@ -133,14 +146,20 @@ class Tables:
                     table.load(entry.key, entry.value)
                 after = page[-1].key
 
+    def letters(self) -> list[Write]:
+        """Return the dead letters of views since the last call."""
+        letters, self._letters = self._letters, []
+        return letters
+
     def writes(self, low_us: int) -> list[Write]:
         """Return what changed since the last call, trimmed to what reads at or after a moment need."""
-        writes, self._letters = self._letters, []
+        writes: list[Write] = []
         for view, table in self.tables.items():
             table.trim(low_us, table.changed)
             namespace = self._namespace(view)
             writes.extend(Write(namespace, key, table.series[key].pack()) for key in sorted(table.changed))
             table.changed.clear()
+        self.is_due, self._count = False, 0
         return writes
 
     def _namespace(self, view: View) -> str:

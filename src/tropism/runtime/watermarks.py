@@ -48,19 +48,20 @@ class Watermarks:
         """Say how far a service has come; it never goes back."""
         if to_us > self.services.get(service, -FOREVER_US):
             self.services[service] = to_us
-            self._notify()
+            self.wake()
 
     def advance_sources(self, to_us: int) -> None:
         """Say up to when the facts from outside are all in the log; it never goes back."""
         if to_us > self.sources_us:
             self.sources_us = to_us
-            self._notify()
+            self.wake()
 
     @property
     def change(self) -> asyncio.Event:
         """An event that is set at the next change."""
         return self._changed
 
-    def _notify(self) -> None:
+    def wake(self) -> None:
+        """Let everybody who waits for a change look again."""
         self._changed.set()
         self._changed = asyncio.Event()

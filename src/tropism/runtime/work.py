@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from tropism.core.envelope import Envelope, Record
 from tropism.core.event import Event
 from tropism.ports.state import Write
@@ -9,43 +11,25 @@ from tropism.runtime.handler import Handler
 from tropism.runtime.streams import Stream
 
 
-class Item:
+class Item(msgspec.Struct, eq=False):
     """An input: an event from the log, a tick, or a state that expired; finished when all its calls are.
 
     ``place`` is where it lies in the log, if it came from there. ``as_of_us`` is the moment of which
     views are read for it. ``bond`` holds the items with which it must commit.
     """
 
-    __slots__ = (
-        "as_of_us",
-        "bond",
-        "enlisted",
-        "envelope",
-        "open_calls",
-        "order_us",
-        "outputs",
-        "place",
-        "record",
-        "sequence",
-        "tick",
-        "writes",
-    )
-
-    def __init__(
-        self, envelope: Envelope[Any], order_us: int, as_of_us: int, place: tuple[Stream, int] | None
-    ) -> None:
-        self.envelope = envelope
-        self.order_us = order_us
-        self.as_of_us = as_of_us
-        self.place = place
-        self.record: Record | None = None
-        self.sequence = 0
-        self.open_calls = 0
-        self.bond: Bond | None = None
-        self.outputs: list[Record] = []
-        self.writes: list[Write] = []
-        self.enlisted: list[tuple[str, Event]] = []
-        self.tick: tuple[str, int] | None = None
+    envelope: Envelope[Any]
+    order_us: int
+    as_of_us: int
+    place: tuple[Stream, int] | None = None
+    record: Record | None = None
+    sequence: int = 0
+    open_calls: int = 0
+    bond: "Bond | None" = None
+    outputs: list[Record] = []
+    writes: list[Write] = []
+    enlisted: list[tuple[str, Event]] = []
+    tick: tuple[str, int] | None = None
 
 
 class Bond:
@@ -74,18 +58,15 @@ def tie(items: list[Item]) -> None:
         item.bond = bond
 
 
-class Delivery:
+class Delivery(msgspec.Struct, eq=False):
     """An item for one handler, in the lane of its key; ``errors`` says how each failed call ended."""
 
-    __slots__ = ("charged", "errors", "handler", "item", "lane", "once")
-
-    def __init__(self, item: Item, handler: Handler, lane: str, errors: list[str]) -> None:
-        self.item = item
-        self.handler = handler
-        self.lane = lane
-        self.errors = errors
-        self.charged = False
-        self.once = False
+    item: Item
+    handler: Handler
+    lane: str
+    errors: list[str] = []
+    charged: bool = False
+    once: bool = False
 
     @property
     def attempts(self) -> int:

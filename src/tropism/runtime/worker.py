@@ -13,14 +13,14 @@ from tropism.core.errors import UnavailableError
 from tropism.core.time import MICROSECONDS, to_us
 from tropism.ports.log import Partition
 from tropism.ports.platform import Platform
-from tropism.ports.state import Entry, Lease, Position
+from tropism.ports.state import Entry, Lease, Position, Write
 from tropism.runtime.admission import Admission, Admitted
 from tropism.runtime.aside import Aside
 from tropism.runtime.attempts import Attempts, GaveUp
 from tropism.runtime.call import Caller, namespace_of
 from tropism.runtime.calls import Calls
 from tropism.runtime.commit import Committer, resource_namespace
-from tropism.runtime.cursor import Cursor, Fed, Place, Progress
+from tropism.runtime.cursor import Cursor, Fed, Place, Progress, fed_places
 from tropism.runtime.dead import DeadLetter
 from tropism.runtime.inject import Resource, Site
 from tropism.runtime.intake import Intake, least
@@ -32,7 +32,6 @@ from tropism.runtime.tables import Tables
 from tropism.runtime.values import Values
 from tropism.runtime.watch import watch
 from tropism.runtime.watermarks import FOREVER_US, Watermarks
-from tropism.runtime.work import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +82,10 @@ class Worker:
         self._frontier_us = options.start_us - 1
         self._suspects = 0
         self._ttls = ttls_of(service)
+        self._stateful = {
+            handler: [namespace_of(service.name, i.source) for i in handler.injections if isinstance(i.source, str)]
+            for handler in service.handlers
+        }
 
     # -- starting ---------------------------------------------------------------------------------
 
@@ -115,7 +118,7 @@ class Worker:
             codec=self._codec,
             cursor=cursor,
             progress=self._progress,
-            tables=self._tables,
+            views=self._store_views,
             values=self._values,
             opened=self._opened,
             advance=self._advanced,
@@ -172,15 +175,23 @@ class Worker:
         for stream in streams:
             self._progress[stream] = Progress(self._cursor.places.get(stream.name, Place()))
             self._tables.fed[stream] = Fed(self._cursor.views.get(stream.name, Place()))
-        offsets = {stream: self._progress[stream].taken for stream in streams}
+        offsets = {s: min(self._progress[s].taken, self._tables.fed[s].first) for s in streams}
         self._intake = Intake(log, offsets, services=self._sources.services(), read=self._read, chunk=chunk)
         self._aside = await Aside.open(
             self.service, self._cursor, self._tables, self._codec, log, self._options.chunk
         )
 
-    def _read(self, stream: Stream, offset: int) -> None:
-        self._progress[stream].read(offset)
-        self._tables.fed[stream].read(offset)
+    def _read(self, stream: Stream, offsets: Sequence[int]) -> None:
+        self._progress[stream].read(offsets)
+
+    def _store_views(self, frontier_us: int) -> list[Write]:
+        """Return what is to be stored of the views with a commit, and note how far they are fed then."""
+        letters = self._tables.letters()
+        if not self._tables.are_due:
+            return letters
+        self._cursor.views = fed_places(self._tables.fed, self._intake.left())
+        self._cursor.aside = self._aside.places()
+        return [*letters, *self._tables.writes(frontier_us)]
 
     def _site(self, resource: Resource) -> Site:
         state, namespace = self._platform.state, resource_namespace(self.service.name, resource.name)
@@ -240,6 +251,7 @@ class Worker:
         What is unfinished then stays unacknowledged.
         """
         self._stopping.set()
+        self._watermarks.wake()
         clock = self._platform.clock
         patience = asyncio.ensure_future(clock.sleep(seconds))
         settled = asyncio.ensure_future(self._committer.wait_settled())
@@ -266,7 +278,7 @@ class Worker:
     async def _admit_all(self) -> None:
         while not self._stopping.is_set():
             changed = self._watermarks.change
-            ends = least(self._intake.ends, self._aside.ends)
+            ends = least(self._intake.ends, self._aside.ends) if self._live else {}
             await self._wait_for_room()
             if not self._stopping.is_set() and not await self._admit():
                 self._is_waiting = True
@@ -280,13 +292,15 @@ class Worker:
             await self._room.wait()
 
     async def _wait_for_more(self, changed: asyncio.Event, ends: dict[Partition, int]) -> None:
+        if not self._live:
+            # Whoever stops a worker says so there, too.
+            await changed.wait()
+            return
         waits: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(self._stopping.wait()),
-            asyncio.ensure_future(changed.wait()),
+            asyncio.ensure_future(_wait(self._platform.log.wait_beyond(ends))),
+            asyncio.ensure_future(_wait(self._platform.clock.sleep(self._until_tick()))),
         ]
-        if self._live:
-            waits.append(asyncio.ensure_future(_wait(self._platform.log.wait_beyond(ends))))
-            waits.append(asyncio.ensure_future(_wait(self._platform.clock.sleep(self._until_tick()))))
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for wait in done:
@@ -337,7 +351,6 @@ class Worker:
         admitted = self._admission.admit(arrivals, expired, due_us, after_us=self._frontier_us)
         for stream, offset in self._intake.passed():
             self._progress[stream].pass_to(offset)
-            self._tables.fed[stream].pass_to(offset)
         await self._load_states(admitted)
         await self._calls.start(admitted, until_us, touched=bool(arrivals))
         moved = until_us > self._frontier_us
@@ -362,21 +375,22 @@ class Worker:
         return self._values.is_pending(namespace, key) or self._committer.expires(namespace, key)
 
     async def _load_states(self, admitted: Sequence[Admitted]) -> None:
+        if not self._stateful:
+            return
         wanted: dict[str, list[str]] = {}
         for item, deliveries in admitted:
             for delivery in deliveries:
-                for injection in delivery.handler.injections:
-                    if isinstance(injection.source, str):
-                        wanted.setdefault(injection.source, []).append(item.envelope.subject)
-        for state, keys in wanted.items():
-            await self._values.load(namespace_of(self.service.name, state), keys)
+                for namespace in self._stateful.get(delivery.handler, ()):
+                    wanted.setdefault(namespace, []).append(item.envelope.subject)
+        for namespace, keys in wanted.items():
+            await self._values.load(namespace, keys)
 
     def _advanced(self, to_us: int) -> None:
         self._room.set()
         self._watermarks.advance(self.service.name, to_us)
 
-    def _count(self, _: Delivery) -> None:
-        self.handled += 1
+    def _count(self, handled: int) -> None:
+        self.handled += handled
 
     def _buried(self, letter: DeadLetter, error: Exception) -> None:
         self.dead += 1

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from tropism.app.app import App
+from tropism.core.envelope import Envelope
 from tropism.core.time import days, hours
 from tropism.demo.flights.events import (
     FlightCancelled,
@@ -20,7 +21,7 @@ from tropism.models.policy import Degradation, Drift, Gate, Policy, RolloutPlan
 from tropism.models.quality import QualityLimits
 from tropism.models.rows import Predictor, TrainingRows
 from tropism.models.serving import Decider
-from tropism.runtime.inject import use
+from tropism.runtime.inject import Output, use
 from tropism.runtime.service import Service
 from tropism.runtime.view import Reader, View, age, last, mean, total
 
@@ -250,12 +251,14 @@ def flights_app(policy: Policy = POLICY, *, seed: int = 0) -> App:
     )
     operations = Service("operations")
 
-    @operations.on(FlightScheduled)
-    async def warn(flight: FlightScheduled, risk: Decider = use(late)) -> PassengersWarned | None:
-        decision = await risk(flight)
-        if not decision.act or decision.output is None:
-            return None
-        return PassengersWarned(flight_id=flight.flight_id, probability=decision.output)
+    @operations.on(FlightScheduled, emits=(PassengersWarned,))
+    async def warn(flights: list[Envelope[FlightScheduled]], risk: Decider = use(late)) -> list[Output]:
+        decisions = await risk.each([flight.data for flight in flights])
+        return [
+            Output(PassengersWarned(flight_id=flight.subject, probability=decision.output), by=flight)
+            for flight, decision in zip(flights, decisions, strict=True)
+            if decision.act and decision.output is not None
+        ]
 
     return App(
         "airline",
