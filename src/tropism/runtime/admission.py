@@ -34,9 +34,12 @@ class _Plan(NamedTuple):
     fed: bool = False
     handlers: tuple[Handler, ...] = ()
     keyed: bool = True
+    odd: bool = False
 
 
 _IGNORED = _Plan()
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 
 
 class Admission:
@@ -78,7 +81,8 @@ class Admission:
         self._redrive_topic = redrive_topic(service.name)
         self._refuse = refuse
         self._sequence = 0
-        self._plans: dict[tuple[Stream, str], _Plan] = {}
+        self._fed = tables.fed
+        self._plans: dict[Stream, dict[str, _Plan]] = {stream: {} for stream in progress}
         self._facts: list[tuple[int, Stored, Any]] = []
 
     def admit(
@@ -111,26 +115,44 @@ class Admission:
     def _events(self, arrivals: Sequence[Arrival], after_us: int) -> list[Admitted]:
         """Feed the views, and return the items of what is to be handled, in order of time."""
         admitted: list[Admitted] = []
-        dropped: dict[Stream, list[int]] = {}
-        for arrival in arrivals:
-            stream, stored = arrival[6], arrival[7]
-            is_new = self._progress[stream].is_open(stored.offset)
-            time_us = arrival[0]
-            if time_us <= after_us and is_new and self._now_us is None:
-                time_us = after_us + 1
-                self._tables.is_due = True  # fed again from the log, it would not be late
-            if self._cursor.first_us is None:
-                self._cursor.first_us = time_us
-            plan = self._plans.get((stream, stored.record.type)) or self._plan(stream, stored.record.type)
-            found = self._event(plan, time_us, stream, stored, is_new=is_new)
+        dropped: dict[Stream, list[int]] = {stream: [] for stream in self._progress}
+        if arrivals and self._cursor.first_us is None:
+            self._cursor.first_us = self._time(arrivals[0][0], after_us)
+        for time_us, _, _, _, _, offset, stream, stored in arrivals:
+            record = stored.record
+            is_new = self._progress[stream].is_open(offset)
+            if is_new and time_us <= after_us and self._now_us is None:
+                time_us = self._time(time_us, after_us)  # noqa: PLW2901 (from here on, that is its time)
+            plans = self._plans[stream]
+            plan = plans.get(record.type) or self._plan(stream, record.type)
+            found: Admitted | None = None
+            if plan.odd:
+                found = self._odd(plan, time_us, stream, stored, is_new=is_new)
+            elif plan.decode is not None:
+                try:
+                    event = plan.decode(record.data)
+                except UNREADABLE:
+                    found = self._unreadable(time_us, stream, stored) if is_new else None
+                else:
+                    if plan.fed and self._fed[stream].lacks(offset):
+                        self._facts.append((time_us, stored, event))
+                    if is_new and plan.handlers:
+                        found = self._item(event, time_us, stream, stored, plan)
             if found is None:
-                dropped.setdefault(stream, []).append(stored.offset)
+                dropped[stream].append(offset)
             else:
                 admitted.append(found)
         self._feed()
         for stream, offsets in dropped.items():
             self._progress[stream].drop(offsets)
         return admitted
+
+    def _time(self, time_us: int, after_us: int) -> int:
+        """Return when an event counts as known: late ones, just after what was handled."""
+        if self._now_us is not None or time_us > after_us:
+            return time_us
+        self._tables.is_due = True  # fed again from the log, it would not be late
+        return after_us + 1
 
     def _plan(self, stream: Stream, event_type: str) -> _Plan:
         """Decide, once, what is done with the events of a type in a stream."""
@@ -141,44 +163,31 @@ class Admission:
         if fed or handlers or again or not self._is_ignored(event_type):
             kind = self._codec.types.get(event_type)
             decode = self._codec.decoder(event_type) if kind is not None else _unknown
-            plan = _Plan(decode, fed, handlers, kind is not None and kind.event_key is not None)
-        self._plans[stream, event_type] = plan
+            plan = _Plan(decode, fed, handlers, kind is not None and kind.event_key is not None, odd=again)
+        self._plans[stream][event_type] = plan
         return plan
 
-    def _event(
+    def _odd(
         self, plan: _Plan, time_us: int, stream: Stream, stored: Stored, *, is_new: bool
     ) -> Admitted | None:
-        """Return the item of an event, None where there is nothing more to do for it."""
+        """Return the item of a redriven event, for who gave up on it; None where a view did."""
         record = stored.record
-        if plan.decode is None:
-            return None
         try:
-            event = plan.decode(record.data)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return self._refused(time_us, stream, stored, self._unreadable(record)) if is_new else None
-        handlers, fed = plan.handlers, plan.fed
-        if stream.topic == self._redrive_topic:
-            name = _gave_up(record)
-            fed = fed and not name
-            handlers = self._redriven(record, name)
-            if not handlers and not self._fed_again(name, time_us, stream, stored, event):
-                return self._refused(time_us, stream, stored, _gone(record)) if is_new else None
-        if fed and self._tables.fed[stream].lacks(stored.offset):
+            event = self._codec.decode(record)
+        except InvalidInputError as error:
+            return self._refused(time_us, stream, stored, str(error)) if is_new else None
+        name = _gave_up(record)
+        if plan.fed and not name and self._fed[stream].lacks(stored.offset):
             self._facts.append((time_us, stored, event))
-        if not handlers or not is_new:
+        plan = plan._replace(handlers=self._redriven(record, name))
+        if not plan.handlers:
+            self._feed()
+            if not self._tables.feed_again(name, stream, time_us, stored, event):
+                return self._refused(time_us, stream, stored, _gone(record)) if is_new else None
             return None
-        return self._item(event, time_us, stream, stored, handlers, keyed=plan.keyed)
+        return self._item(event, time_us, stream, stored, plan) if is_new else None
 
-    def _item(
-        self,
-        event: Any,
-        time_us: int,
-        stream: Stream,
-        stored: Stored,
-        handlers: tuple[Handler, ...],
-        *,
-        keyed: bool,
-    ) -> Admitted:
+    def _item(self, event: Any, time_us: int, stream: Stream, stored: Stored, plan: _Plan) -> Admitted:
         record = stored.record
         envelope = Envelope(
             record.id, record.source, record.type, record.subject, record.time_us, event, record.extensions
@@ -186,28 +195,32 @@ class Admission:
         as_of_us = time_us if self._now_us is None else self._now_us()
         item = Item(envelope, time_us, as_of_us, (stream, stored.offset), record)
         # Without a key there is no order to keep: a lane each.
-        lane = record.subject if keyed or record.subject else f"\0{record.id}"
-        return item, tuple([self._delivery(item, handler, lane) for handler in handlers])
+        lane = record.subject if plan.keyed or record.subject else f"\0{record.id}"
+        if self._cursor.failures:
+            return item, tuple(self._delivery(item, handler, lane) for handler in plan.handlers)
+        if len(plan.handlers) == 1:
+            return item, (Delivery(item, plan.handlers[0], lane),)
+        return item, tuple([Delivery(item, handler, lane) for handler in plan.handlers])
 
     def _feed(self) -> None:
         """Feed the views what was gathered for them, in order."""
         facts, self._facts = self._facts, []
         self._tables.take(facts)
 
-    def _unreadable(self, record: Record) -> str:
-        """Return why the bytes of an event are refused."""
+    def _unreadable(self, time_us: int, stream: Stream, stored: Stored) -> Admitted:
+        """Return the item of an event whose bytes do not fit its type, or whose type is unknown."""
         try:
-            self._codec.decode(record)
+            self._codec.decode(stored.record)
         except InvalidInputError as error:
-            return str(error)
-        return f"Cannot decode event {record.id!r}: it could not be read. Redrive it."
+            return self._refused(time_us, stream, stored, str(error))
+        raise AssertionError(stored.record.id)  # the decoders of a plan are the codec's
 
     def _is_ignored(self, event_type: str) -> bool:
         return self._ignore_unknown or event_type in self._codec.types
 
     def _delivery(self, item: Item, handler: Handler, lane: str) -> Delivery:
         delivery = Delivery(item, handler, lane)
-        if self._cursor.failures and delivery.name is not None:
+        if delivery.name is not None:
             delivery.errors.extend(self._cursor.failures.get(delivery.name, ()))
         return delivery
 
@@ -215,11 +228,6 @@ class Admission:
         """Return the handler that gave up on a redriven event; all of its type where none was reached."""
         known = [h for h in self._service.handlers if any(k.event_type == record.type for k in h.events)]
         return tuple(h for h in known if name in {"", h.name})
-
-    def _fed_again(self, name: str, time_us: int, stream: Stream, stored: Stored, event: Any) -> bool:
-        """Take a redriven event into the one view that refused it; say whether there is such a view."""
-        self._feed()
-        return self._tables.feed_again(name, stream, time_us, stored, event)
 
     def _refused(self, known_us: int, stream: Stream, stored: Stored, cause: str) -> Admitted:
         """Return an item that reaches no handler, only the dead letters."""

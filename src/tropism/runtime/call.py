@@ -78,9 +78,10 @@ class Caller:
             deliveries[index].item.enlisted.append((resource, event))
         for index, record in records:
             deliveries[index].item.outputs.append(record)
-        self._values.apply([write for _, write in writes])
-        for index, write in writes:
-            deliveries[index].item.writes.append(write)
+        if writes:
+            self._values.apply([write for _, write in writes])
+            for index, write in writes:
+                deliveries[index].item.writes.append(write)
 
     async def _expire(self, item: Item) -> bool:
         """Delete an expired state, unless an event before this moment renewed or deleted it."""
@@ -131,32 +132,29 @@ class Caller:
         enlisted: Sequence[tuple[int, Event, str]],
         outputs: Sequence[Output],
     ) -> list[tuple[int, Record]]:
-        places = {d.item.envelope.id: i for i, d in enumerate(deliveries)} if len(deliveries) > 1 else {}
         ordinals = [0] * len(deliveries)
         records: list[tuple[int, Record]] = []
         for index, event, _ in enlisted:
-            records.append((index, self._enlisted(handler, deliveries[index], ordinals[index], event)))
+            # What a resource added is Tropism's own, so it fits its type.
+            data = self._codec.encode(event, checked=False)
+            records.append((index, self._new(handler, deliveries[index].item, ordinals[index], event, data)))
             ordinals[index] += 1
+        if not outputs:
+            return records
+        places = {d.item.envelope.id: i for i, d in enumerate(deliveries)} if len(deliveries) > 1 else {}
         for output in outputs:
             index = len(deliveries) - 1 if output.by is None else places.get(output.by.id, 0)
-            records.append((index, self._record(handler, deliveries[index], ordinals[index], output)))
+            records.append((index, self._record(handler, deliveries[index].item, ordinals[index], output)))
             ordinals[index] += 1
         return records
 
-    def _enlisted(self, handler: Handler, delivery: Delivery, ordinal: int, event: Event) -> Record:
-        """Return what a resource added: Tropism's own, so it fits its type."""
-        cause = delivery.item.envelope
-        return record_of(
-            event,
-            self._codec.encode(event, checked=False),
-            id=derived_id(cause.id, handler.name, ordinal),
-            time_us=delivery.item.order_us if self._now_us is None else self._now_us(),
-            source=self._service,
-            extensions=_extensions(cause),
-        )
-
-    def _record(self, handler: Handler, delivery: Delivery, ordinal: int, output: Output) -> Record:
-        record = self._new(handler, delivery, ordinal, output)
+    def _record(self, handler: Handler, item: Item, ordinal: int, output: Output) -> Record:
+        if handler.topic is not None and item.record is not None:
+            record = self._copy(handler, item, item.record, output)
+        else:
+            record = self._new(handler, item, ordinal, output.event, self._codec.encode(output.event))
+            if output.subject is not None:
+                record = msgspec.structs.replace(record, subject=output.subject)
         if len(record.data) > self._record_bytes_max:
             raise InvalidInputError(
                 f"Cannot publish {type(output.event).__name__!r} from {handler.name!r}: it has "
@@ -165,33 +163,32 @@ class Caller:
             )
         return record
 
-    def _new(self, handler: Handler, delivery: Delivery, ordinal: int, output: Output) -> Record:
-        cause = delivery.item.envelope
-        if handler.topic is not None and delivery.item.record is not None:
-            # A copy under another key is the same fact: it keeps its id, and who said it. Ids are unique
-            # in a topic only, so where events of several topics meet, the topic goes before them.
-            several = len({kind.event_topic for kind in handler.events}) > 1
-            return Record(
-                f"{topic_of(cause.type)}/{cause.id}" if several else cause.id,
-                cause.type,
-                handler.topic,
-                output.subject or "",
-                delivery.item.order_us if self._now_us is None else self._now_us(),
-                delivery.item.record.data,
-                cause.source,
-                delivery.item.record.extensions,
-            )
-        record = record_of(
-            output.event,
-            self._codec.encode(output.event),
+    def _copy(self, handler: Handler, item: Item, record: Record, output: Output) -> Record:
+        """Return a copy under another key: the same fact, so it keeps its id, and who said it."""
+        cause = item.envelope
+        # Ids are unique in a topic only, so where events of several topics meet, the topic goes before them.
+        several = len({kind.event_topic for kind in handler.events}) > 1
+        return Record(
+            f"{topic_of(cause.type)}/{cause.id}" if several else cause.id,
+            cause.type,
+            handler.topic or "",
+            output.subject or "",
+            item.order_us if self._now_us is None else self._now_us(),
+            record.data,
+            cause.source,
+            record.extensions,
+        )
+
+    def _new(self, handler: Handler, item: Item, ordinal: int, event: Event, data: bytes) -> Record:
+        cause = item.envelope
+        return record_of(
+            event,
+            data,
             id=derived_id(cause.id, handler.name, ordinal),
-            time_us=delivery.item.order_us if self._now_us is None else self._now_us(),
+            time_us=item.order_us if self._now_us is None else self._now_us(),
             source=self._service,
             extensions=_extensions(cause),
         )
-        if output.subject is None:
-            return record
-        return msgspec.structs.replace(record, subject=output.subject)
 
     def _writes(
         self, injection: Injection, state: State[Any], deliveries: Sequence[Delivery]
@@ -227,12 +224,17 @@ def _join(deliveries: Sequence[Delivery], *, whole: bool) -> None:
 
     Those of one key share its state. An output that names no cause came of all of them.
     """
+    if whole:
+        tie([delivery.item for delivery in deliveries])
+        return
+    first: dict[str, Item] = {}
     groups: dict[str, list[Item]] = {}
     for delivery in deliveries:
-        groups.setdefault("" if whole else delivery.lane, []).append(delivery.item)
+        item = first.setdefault(delivery.lane, delivery.item)
+        if item is not delivery.item:
+            groups.setdefault(delivery.lane, [item]).append(delivery.item)
     for items in groups.values():
-        if len(items) > 1:
-            tie(items)
+        tie(items)
 
 
 def _subject_of(shape: Shape, deliveries: Sequence[Delivery]) -> Any:

@@ -53,7 +53,7 @@ class _Source:
             return []
         self.held += count
         stream = self.stream
-        topic, _, producer = stream
+        topic, producer = stream.topic, stream.producer
         found = [
             (
                 time_us,

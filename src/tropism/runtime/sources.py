@@ -55,9 +55,11 @@ class Sources:
     def __init__(self, service: Service, watermarks: Watermarks) -> None:
         self._topics = topics_of(service)
         self._kinds = kinds_of(service)
-        self._aside = kinds_aside(service)
-        self._longest_us = max(self._aside.values(), default=0)
         self._watermarks = watermarks
+        aside = kinds_aside(service)
+        self._longest_us = max(aside.values(), default=0)
+        self._leaders = {p for kind in self._kinds for p in watermarks.producers_of(kind)}
+        self._aside = [(watermarks.producers_of(kind), us) for kind, us in aside.items()]
 
     def streams(self, partitions: Iterable[Partition]) -> list[Stream]:
         """Return the streams of its topics' partitions: one a producer that it listens to, and outside."""
@@ -84,10 +86,10 @@ class Sources:
 
         What it takes aside counts with its allowance; the last is the longest of those.
         """
-        of_kind = self._watermarks.of_kind
-        main_us = min((of_kind(kind) for kind in self._kinds), default=FOREVER_US)
-        lead_us = min((of_kind(kind) + us for kind, us in self._aside.items()), default=FOREVER_US)
-        return min(main_us, self._watermarks.sources_us), lead_us, self._longest_us
+        of, sources_us = self._watermarks.of, self._watermarks.sources_us
+        main_us = min(map(of, self._leaders), default=FOREVER_US)
+        leads = (min(map(of, names), default=sources_us) + us for names, us in self._aside)
+        return min(main_us, sources_us), min(leads, default=FOREVER_US), self._longest_us
 
 
 def resources_of(handlers: Iterable[Handler]) -> list[Resource]:

@@ -1,8 +1,6 @@
 """Streams of events: what one producer adds to one partition, in order of time."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
-
 from tropism.core.envelope import Stored
 from tropism.ports.log import Partition
 
@@ -13,28 +11,26 @@ OUTSIDE = ""
 """In place of a producer: whoever is no service of this app."""
 
 
-class Stream(NamedTuple):
+class Stream:
     """The events in one partition that one producer added.
 
     A partition in which several add events is not in order of their times, for one of them may be ahead
     of another, or all that is known from outside may be there before the first service begins. Each
     producer alone is in order. Live, order is that of arrival, and one stream a partition has it.
+
+    ``partition`` is where it lies. ``name`` is what cursors write; outside or not, facts from outside keep
+    their place. Streams are told apart by identity: they are looked up for every event.
     """
 
-    topic: str
-    number: int
-    producer: str = ALL
+    __slots__ = ("name", "number", "partition", "producer", "topic")
 
-    @property
-    def partition(self) -> Partition:
-        """Where it lies."""
-        return self.topic, self.number
-
-    @property
-    def name(self) -> str:
-        """Return it as cursors write it; outside or not, facts from outside keep their place."""
-        where = f"{self.topic}/{self.number}"
-        return where if self.producer in {ALL, OUTSIDE} else f"{where}@{self.producer}"
+    def __init__(self, topic: str, number: int, producer: str = ALL) -> None:
+        self.topic = topic
+        self.number = number
+        self.producer = producer
+        self.partition: Partition = topic, number
+        where = f"{topic}/{number}"
+        self.name = where if producer in {ALL, OUTSIDE} else f"{where}@{producer}"
 
 
 def taken_from(stream: Stream, page: Sequence[Stored], services: frozenset[str]) -> Sequence[Stored]:

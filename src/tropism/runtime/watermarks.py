@@ -40,10 +40,6 @@ class Watermarks:
         """Return the instant up to which a service has handled everything."""
         return FOREVER_US if self.live else self.services.get(service, -FOREVER_US)
 
-    def of_kind(self, kind: Kind) -> int:
-        """Return the instant up to which the events of a type in a topic are all there."""
-        return min((self.of(service) for service in self.producers_of(kind)), default=self.sources_us)
-
     def advance(self, service: str, to_us: int) -> None:
         """Say how far a service has come; it never goes back."""
         if to_us > self.services.get(service, -FOREVER_US):
