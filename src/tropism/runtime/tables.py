@@ -1,11 +1,12 @@
 """The views of one worker: fed from the log, stored with its commits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tropism.core.envelope import Stored
 from tropism.ports.state import State, Write
 from tropism.runtime.attempts import GaveUp
+from tropism.runtime.compiled import Moment
 from tropism.runtime.cursor import Fed
 from tropism.runtime.dead import VIEW, DeadLetter, write_of
 from tropism.runtime.streams import Stream
@@ -17,19 +18,12 @@ class MovingReaders:
     """Several views as of one moment, which moves: made once, not once a decision."""
 
     def __init__(self, tables: Mapping[str, Table]) -> None:
-        self._as_of_us = 0
-        self._exclude: str | None = None
-        self._readers = {name: self._reader(table) for name, table in tables.items()}
-
-    def _reader(self, table: Table) -> Reader:
-        read = table.read
-        if table.view.own:
-            return lambda key: read(key, self._as_of_us, None)
-        return lambda key: read(key, self._as_of_us, self._exclude)
+        self._moment = Moment()
+        self._readers = {name: table.bind(self._moment) for name, table in tables.items()}
 
     def at(self, as_of_us: int, exclude: str | None) -> Mapping[str, Reader]:
         """Return the views as of a moment, without one subject; the next call moves them on."""
-        self._as_of_us, self._exclude = as_of_us, exclude
+        self._moment.as_of_us, self._moment.exclude = as_of_us, exclude
         return self._readers
 
 
@@ -70,6 +64,21 @@ class Tables:
             for table in self._by_type.get(stored.record.type, ()):
                 self._add(table, known_us, stored, event)
 
+    def take(self, batch: Iterable[tuple[int, Stored, Any]]) -> None:
+        """Take in events that are new here, in order of arrival, each with the moment at which it was known.
+
+        How arrivals are cut into batches makes no difference. An event that a view refuses becomes a dead
+        letter of that view, and all the others are taken in.
+        """
+        by_type = self._by_type
+        for known_us, stored, event in batch:
+            record = stored.record
+            for table in by_type.get(record.type, ()):
+                try:
+                    table.add(event, known_us, record.subject)
+                except Exception as error:  # noqa: BLE001 (a view's functions may raise anything)
+                    self._refuse(table, known_us, stored, error)
+
     def skip(self, stream: Stream, offset: int) -> None:
         """Pass over an event that no view takes in."""
         self.fed[stream].take(offset)
@@ -89,9 +98,7 @@ class Tables:
 
     def _add(self, table: Table, known_us: int, stored: Stored, event: Any) -> None:
         try:
-            table.add(
-                event, known_us if table.view.at is None else table.view.at(event), stored.record.subject
-            )
+            table.add(event, known_us, stored.record.subject)
         except Exception as error:  # noqa: BLE001 (a view's functions may raise anything; it is recorded)
             self._refuse(table, known_us, stored, error)
 
