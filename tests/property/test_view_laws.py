@@ -8,9 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tropism import Event, View, age, count, last, mean, seconds, total
+from tropism.adapters.memory import MemoryStore
+from tropism.core.envelope import Record, Stored
 from tropism.core.time import MICROSECONDS
-from tropism.runtime.series import Series
+from tropism.runtime.cursor import Fed, Place
+from tropism.runtime.dead import VIEW
+from tropism.runtime.streams import Stream
 from tropism.runtime.table import Table
+from tropism.runtime.tables import Tables
 
 
 class Fact(Event, type="facts.fact.v1", key="subject"):
@@ -154,27 +159,128 @@ def test_trimming_changes_no_later_read(entries: list[tuple[int, str, int]], low
         assert trimmed.read("A", as_of_us, None) == whole.read("A", as_of_us, None)
 
 
-@given(st.lists(st.tuples(st.integers(0, 20), SUBJECTS, st.integers(-9, 9) | st.none()), max_size=30))
-def test_the_order_of_coming_does_not_matter_to_sums(entries: list[tuple[int, str, int | None]]) -> None:
-    """Late entries give the same sums as if they had come in time."""
-    late, timely = Series(1), Series(1)
+ENTRIES = st.lists(st.tuples(HALVES, SUBJECTS, st.integers(-9, 9) | st.none()), max_size=30)
+
+
+def table_of(entries: list[tuple[int, str, int | None]]) -> Table:
+    table = Table(view())
     for time_us, subject, value in entries:
-        late.add(time_us, subject, [value], [])
-    for time_us, subject, value in sorted(entries, key=lambda e: e[0]):
-        timely.add(time_us, subject, [value], [])
-    assert late.times == timely.times
-    assert list(map(list, late.rows)) == list(map(list, timely.rows))
+        table.add(Fact(subject=subject, key="A", value=value), time_us, subject)
+    return table
 
 
-@given(st.lists(st.tuples(HALVES, SUBJECTS, st.integers(-9, 9) | st.none()), max_size=30))
+@given(ENTRIES)
+def test_the_order_of_coming_does_not_matter(entries: list[tuple[int, str, int | None]]) -> None:
+    """Late entries leave the same series as if they had come in time."""
+    late, timely = table_of(entries), table_of(sorted(entries, key=lambda e: e[0]))
+    assert {key: series.pack() for key, series in late.series.items()} == {
+        key: series.pack() for key, series in timely.series.items()
+    }
+
+
+@given(ENTRIES)
 def test_a_stored_series_comes_back_whole(entries: list[tuple[int, str, int | None]]) -> None:
     """Packing and unpacking changes nothing, and what is added afterwards continues it."""
-    series = Series(1)
-    for time_us, subject, value in entries:
-        series.add(time_us, subject, [value], [value])
-    again = Series.unpack(series.pack())
-    for each in (series, again):
-        each.add(10**9, "x", [1], ["new"])
-    assert again.times == series.times
-    assert list(map(list, again.rows)) == list(map(list, series.rows))
-    assert list(again.base) == list(series.base)
+    table = table_of([(0, "w", 1), *entries])
+    again = Table(table.view)
+    again.load("A", table.series["A"].pack())
+    for each in (table, again):
+        each.add(Fact(subject="x", key="A", value=1), 5 * MICROSECONDS, "x")
+    assert again.series["A"].pack() == table.series["A"].pack()
+    assert again.series["A"].own == table.series["A"].own
+
+
+@given(ENTRIES, HALVES)
+def test_whose_entries_are_kept_is_known_exactly(
+    entries: list[tuple[int, str, int | None]], low_us: int
+) -> None:
+    """What is noted of subjects is what the rows say, so it is bounded as they are."""
+    table = table_of([(0, "w", 1), *entries])
+    table.trim(low_us, {"A"})
+    series = table.series["A"]
+    noted: dict[str, list[int]] = {}
+    for row, time_us in zip(series.rows, series.times, strict=True):
+        noted.setdefault(row[0], []).append(time_us)
+    assert {s: t if isinstance(t, list) else [t] for s, t in series.own.items()} == noted
+
+
+def test_one_subject_alone_is_trimmed_too() -> None:
+    """A key that one subject writes keeps no more than its windows need."""
+    table = Table(view())
+    for second in range(1000):
+        table.add(Fact(subject="x", key="A", value=1), second * MICROSECONDS, "x")
+        table.trim(second * MICROSECONDS, {"A"})
+    assert len(table.series["A"].rows) < 20
+
+
+class Counted(Event, type="facts.counted.v1", key="subject"):
+    subject: str
+    key: str | None
+    value: int | None
+
+
+ARRIVALS = st.lists(
+    st.tuples(
+        HALVES,
+        st.sampled_from([Fact, Counted]),
+        SUBJECTS,
+        KEYS | st.none(),
+        # Nothing, a number, one that a view refuses, and one at which its function raises.
+        st.sampled_from([None, 0.1, 0.2, -0.7, 3.0, float("inf"), "none"]),
+    ),
+    max_size=30,
+)
+
+
+def tables_of(views: list[View], letters: list[str]) -> Tables:
+    return Tables("s", views, MemoryStore().state, lambda letter, _: letters.append(letter.id))
+
+
+@given(ARRIVALS, st.lists(st.integers(1, 7), min_size=1))
+def test_how_arrivals_are_cut_makes_no_difference(arrivals: list[Any], cuts: list[int]) -> None:
+    """Views of several types, some of whose events are refused, come to the same whatever the batches."""
+    views = [
+        View("sums", (Fact, Counted), by=lambda e: e.key, window=seconds(10), sum=total(lambda e: e.value)),
+        View("lasts", Counted, by=lambda e: e.key, last=last(lambda e: e.value)),
+        View("ahead", (Fact, Counted), by=lambda e: e.key, at=lambda e: int(e.value * 10**6), m=mean(_one)),
+    ]
+    batch = []
+    for offset, (time_us, kind, subject, key, value) in enumerate(arrivals):
+        event = kind(subject=subject, key=key, value=value)
+        record = Record(str(offset), kind.event_type, "facts", subject, time_us, b"")
+        batch.append((time_us, Stored(0, offset, time_us, record), event))
+    singly_refused: list[str] = []
+    cut_refused: list[str] = []
+    singly, cut = tables_of(views, singly_refused), tables_of(views, cut_refused)
+    stream = Stream("facts", 0)
+    singly.fed[stream] = Fed(Place())
+    for known_us, stored, event in batch:
+        singly.fed[stream].read(stored.offset)
+        singly.feed(stream, known_us, stored, event)
+    left = batch
+    while left:
+        for size in cuts:
+            cut.take(left[:size])
+            left = left[size:]
+    assert packed(cut) == packed(singly)
+    assert cut_refused == singly_refused
+    assert cut_refused == [
+        f"{offset}/{VIEW}{name}" for offset, arrival in enumerate(arrivals) for name in refusing(*arrival[1:])
+    ]
+
+
+def _one(_: Any) -> float:
+    return 0.1
+
+
+def packed(tables: Tables) -> list[dict[str, bytes]]:
+    return [{key: series.pack() for key, series in table.series.items()} for table in tables.tables.values()]
+
+
+def refusing(kind: type, subject: str, key: str | None, value: Any) -> list[str]:
+    """Say which of the views cannot take an event in."""
+    if key is None:
+        return []
+    sums = value in {float("inf"), "none"}
+    ahead = value in {None, float("inf"), "none"}
+    return [name for name, refused in (("sums", sums), ("ahead", ahead)) if refused]

@@ -1,6 +1,6 @@
 """Values of one key over time, read as of any moment that is still kept."""
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +8,8 @@ import msgspec
 
 Row = Sequence[Any]
 """The subject; per sum its running total and running count; per latest value, the value."""
+
+_DECODER = msgspec.msgpack.Decoder(tuple[int, list[Any], tuple[Any, ...], list[tuple[Any, ...]]])
 
 
 class Series:
@@ -17,7 +19,7 @@ class Series:
     window holds. The totals never restart, so trimming changes no later result.
     """
 
-    __slots__ = ("base", "rows", "sums", "times")
+    __slots__ = ("base", "own", "read_us", "row", "rows", "sums", "times")
 
     def __init__(self, sums: int) -> None:
         self.sums = sums
@@ -25,67 +27,80 @@ class Series:
         self.rows: list[Row] = []
         self.base: Row = ("", *((0.0, 0) * sums))
         """The row before the first."""
+        self.own: dict[str, int | list[int]] = {}
+        """Per subject the time of its entry or, where it has several, their times in order."""
+        self.read_us: int | None = None
+        """As of when it was read last, if nothing came since; and what was found, nobody left out."""
+        self.row: Any = None
 
-    def add(self, time_us: int, subject: str, sums: Sequence[float | None], lasts: Sequence[Any]) -> None:
-        """Add an entry behind those of its moment."""
-        times, rows = self.times, self.rows
-        if times and time_us < times[-1]:
-            self._insert(time_us, subject, sums, lasts)
-            return
-        before = rows[-1] if rows else self.base
-        row: list[Any] = [subject]
-        at = 1
-        for value in sums:
-            if value is None:
-                row += (before[at], before[at + 1])
-            else:
-                row += (before[at] + value, before[at + 1] + 1)
-            at += 2
-        row += lasts
-        times.append(time_us)
-        rows.append(row)
+    def claim(self, subject: str, time_us: int) -> None:
+        """Note when a subject has an entry, so that its own reads can leave it out."""
+        known = self.own.get(subject)
+        if known is None:
+            self.own[subject] = time_us
+        elif isinstance(known, list):
+            insort(known, time_us)
+        else:
+            self.own[subject] = [known, time_us] if known <= time_us else [time_us, known]
 
-    def _insert(self, time_us: int, subject: str, sums: Sequence[float | None], lasts: Sequence[Any]) -> None:
-        """Add a late entry: take back what lies behind it, and add all in order."""
-        at = bisect_right(self.times, time_us)
-        behind = [
-            (self.times[i], self.rows[i][0], self._values(i), self.rows[i][1 + 2 * self.sums :])
-            for i in range(at, len(self.times))
-        ]
-        del self.times[at:], self.rows[at:]
-        self.add(time_us, subject, sums, lasts)
-        for entry in behind:
-            self.add(*entry)
+    def places(self, subject: str, before_us: int) -> list[int]:
+        """Return where the entries of a subject before a moment stand, in order."""
+        known, times, rows = self.own[subject], self.times, self.rows
+        if not isinstance(known, list):
+            index = bisect_left(times, known)
+            while rows[index][0] != subject:
+                index += 1
+            return [index] if known < before_us else []
+        found: list[int] = []
+        index = 0
+        for time_us in known[: bisect_left(known, before_us)]:
+            # Several at one moment stand in order of arrival, maybe with others between them.
+            index = max(index, bisect_left(times, time_us))
+            while rows[index][0] != subject:
+                index += 1
+            found.append(index)
+            index += 1
+        return found
 
-    def _values(self, index: int) -> list[float | None]:
-        """Return what an entry added to each sum."""
-        row, before = self.rows[index], self.row_before(index)
-        return [
-            row[at] - before[at] if row[at + 1] > before[at + 1] else None
-            for at in range(1, 1 + 2 * self.sums, 2)
-        ]
+    def trim(self, before_us: int, *, latest: bool) -> None:
+        """Forget entries before a moment, but for the newest of them.
 
-    def row_before(self, index: int) -> Row:
-        """Return the row in front of an index."""
-        return self.rows[index - 1] if index else self.base
-
-    def trim(self, before_us: int) -> list[tuple[str, int]]:
-        """Forget entries before a moment and return their subjects and times.
-
-        The newest entries of two subjects before that moment stay: the latest value is read from
-        there, and one of the two may be the reader itself.
+        Where the ``latest`` of all that ever was is read, the newest of another subject stays as well,
+        for the subject of the newest may be the reader itself.
         """
-        rows = self.rows
         newest = bisect_left(self.times, before_us) - 1
-        stop = newest - 1
-        while stop > 0 and rows[stop][0] == rows[newest][0]:
-            stop -= 1
-        if stop <= 0:
-            return []
-        gone = [(row[0], time_us) for row, time_us in zip(rows[:stop], self.times[:stop], strict=True)]
-        self.base = rows[stop - 1]
-        del self.times[:stop], rows[:stop]
-        return gone
+        other = newest - 1 if latest else -1
+        rows = self.rows
+        while other >= 0 and rows[other][0] == rows[newest][0]:
+            other -= 1
+        if other >= 0:
+            self._forget(0, other)
+            self._forget(1, newest - other)
+        elif newest > 0:
+            self._forget(0, newest)
+
+    def _forget(self, start: int, stop: int) -> None:
+        """Drop entries, the first that their subjects still have; the totals behind them hold them."""
+        gone = self.rows[start:stop]
+        if gone and not start:
+            self.base = gone[-1]
+        del self.times[start:stop], self.rows[start:stop]
+        own = self.own
+        several: dict[str, int] = {}
+        for row in gone:
+            subject = row[0]
+            if isinstance(own.get(subject), list):
+                several[subject] = several.get(subject, 0) + 1
+            else:
+                own.pop(subject, None)
+        for subject, number in several.items():
+            known = own[subject]
+            if isinstance(known, list):
+                del known[:number]
+                if len(known) == 1:
+                    own[subject] = known[0]
+                elif not known:
+                    del own[subject]
 
     def pack(self) -> bytes:
         """Return the series as bytes that :meth:`unpack` reads back exactly."""
@@ -94,7 +109,9 @@ class Series:
     @classmethod
     def unpack(cls, data: bytes) -> "Series":
         """Return a packed series."""
-        sums, times, base, rows = msgspec.msgpack.decode(data)
+        sums, times, base, rows = _DECODER.decode(data)
         series = cls(sums)
-        series.times, series.base, series.rows = times, base, rows
+        series.times, series.base, series.rows = times, base, list(rows)
+        for row, time_us in zip(rows, times, strict=True):
+            series.claim(row[0], time_us)
         return series

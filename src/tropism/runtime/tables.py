@@ -6,6 +6,7 @@ from typing import Any
 from tropism.core.envelope import Stored
 from tropism.ports.state import State, Write
 from tropism.runtime.attempts import GaveUp
+from tropism.runtime.compiled import Moment
 from tropism.runtime.cursor import Fed
 from tropism.runtime.dead import VIEW, DeadLetter, write_of
 from tropism.runtime.streams import Stream
@@ -21,19 +22,12 @@ class MovingReaders:
     """Several views as of one moment, which moves: made once, not once a decision."""
 
     def __init__(self, tables: Mapping[str, Table]) -> None:
-        self._as_of_us = 0
-        self._exclude: str | None = None
-        self._readers = {name: self._reader(table) for name, table in tables.items()}
-
-    def _reader(self, table: Table) -> Reader:
-        read = table.read
-        if table.view.own:
-            return lambda key: read(key, self._as_of_us, None)
-        return lambda key: read(key, self._as_of_us, self._exclude)
+        self._moment = Moment()
+        self._readers = {name: table.bind(self._moment) for name, table in tables.items()}
 
     def at(self, as_of_us: int, exclude: str | None) -> Mapping[str, Reader]:
         """Return the views as of a moment, without one subject; the next call moves them on."""
-        self._as_of_us, self._exclude = as_of_us, exclude
+        self._moment.as_of_us, self._moment.exclude = as_of_us, exclude
         return self._readers
 
 
@@ -77,12 +71,21 @@ class Tables:
         """Say whether any view with an allowance is kept from events of this type."""
         return event_type in self._aside_by_type
 
-    def take(self, facts: Sequence[tuple[int, Stored, Any]]) -> None:
-        """Take in events, in order of arrival."""
-        self._count += len(facts)
-        for known_us, stored, event in facts:
-            for table in self._by_type[stored.record.type]:
-                self._add(table, known_us, stored, event)
+    def take(self, batch: Sequence[tuple[int, Stored, Any]]) -> None:
+        """Take in events that are new here, in order of arrival, each with the moment at which it was known.
+
+        How arrivals are cut into batches makes no difference. An event that a view refuses becomes a dead
+        letter of that view, and all the others are taken in.
+        """
+        self._count += len(batch)
+        by_type = self._by_type
+        for known_us, stored, event in batch:
+            record = stored.record
+            for table in by_type.get(record.type, ()):
+                try:
+                    table.add(event, known_us, record.subject)
+                except Exception as error:  # noqa: BLE001 (a view's functions may raise anything)
+                    self._refuse(table, known_us, stored, error)
 
     def feed_aside(self, stored: Stored, event: Any) -> None:
         """Take in an event of views with an allowance."""
@@ -101,9 +104,7 @@ class Tables:
 
     def _add(self, table: Table, known_us: int, stored: Stored, event: Any) -> None:
         try:
-            table.add(
-                event, known_us if table.view.at is None else table.view.at(event), stored.record.subject
-            )
+            table.add(event, known_us, stored.record.subject)
         except Exception as error:  # noqa: BLE001 (a view's functions may raise anything; it is recorded)
             self._refuse(table, known_us, stored, error)
 
