@@ -39,8 +39,10 @@ def reverses_batches(it):
 def counts_from_one(it):
     read = it.read
 
-    async def shifted(cursors, *, count_max):
-        pages = await read({key: max(at - 1, 0) for key, at in cursors.items()}, count_max=count_max)
+    async def shifted(cursors, *, count_max, without=()):
+        pages = await read(
+            {key: max(at - 1, 0) for key, at in cursors.items()}, count_max=count_max, without=without
+        )
         return {
             key: [msgspec.structs.replace(item, offset=item.offset + 1) for item in page if item.offset + 1 >= cursors[key]]
             for key, page in pages.items()
@@ -52,8 +54,8 @@ def counts_from_one(it):
 def knows_at_the_record_time(it):
     read = it.read
 
-    async def naive(cursors, *, count_max):
-        pages = await read(cursors, count_max=count_max)
+    async def naive(cursors, *, count_max, without=()):
+        pages = await read(cursors, count_max=count_max, without=without)
         return {
             key: [msgspec.structs.replace(item, known_us=item.record.time_us) for item in page]
             for key, page in pages.items()
@@ -130,11 +132,45 @@ def invents_topics(it):
 def bounds_the_sum(it):
     read = it.read
 
-    async def summed(cursors, *, count_max):
-        pages = await read(cursors, count_max=count_max)
+    async def summed(cursors, *, count_max, without=()):
+        pages = await read(cursors, count_max=count_max, without=without)
         return {key: page[: max(1, count_max // len(cursors))] for key, page in pages.items()}
 
     return {"read": summed}
+
+
+def leaves_nothing_out(it):
+    read = it.read
+
+    async def greedy(cursors, *, count_max, without=()):
+        return await read(cursors, count_max=count_max)
+
+    return {"read": greedy}
+
+
+def leaves_out_of_full_pages(it):
+    read = it.read
+
+    async def thin(cursors, *, count_max, without=()):
+        pages = await read(cursors, count_max=count_max)
+        return {
+            key: [item for item in page if item is page[-1] or item.record.type not in without]
+            for key, page in pages.items()
+        }
+
+    return {"read": thin}
+
+
+def hides_how_far_it_read(it):
+    read = it.read
+
+    async def silent(cursors, *, count_max, without=()):
+        pages = await read(cursors, count_max=count_max, without=without)
+        return {
+            key: [item for item in page if item.record.type not in without] for key, page in pages.items()
+        }
+
+    return {"read": silent}
 
 
 def ends_at_the_last(it):
@@ -221,6 +257,8 @@ LOG_SABOTEURS = {
     log.check_partitions_cannot_change: repartitions,
     log.check_unknown_topics_are_made_by_append: invents_topics,
     log.check_pages_are_bounded: bounds_the_sum,
+    log.check_types_can_be_left_out: leaves_nothing_out,
+    log.check_pages_say_how_far_was_read: hides_how_far_it_read,
     log.check_ends_lie_behind_the_last: ends_at_the_last,
     log.check_too_large_stores_nothing: stores_what_fits,
     log.check_waiting_ends_with_growth: never_wakes,

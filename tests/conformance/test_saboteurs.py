@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from tests.conformance.sabotage import sabotaged
-from tests.conformance.sabotage_log import LOG_SABOTEURS, spreads_subjects
+from tests.conformance.sabotage_log import LOG_SABOTEURS, leaves_out_of_full_pages, spreads_subjects
 from tests.conformance.sabotage_others import BLOB_SABOTEURS, COMPUTE_SABOTEURS
 from tests.conformance.sabotage_state import STATE_SABOTEURS
 
@@ -12,7 +12,7 @@ from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore
 from tropism.testing.blobs import BLOB_CHECKS
 from tropism.testing.checks import run_checks
 from tropism.testing.compute import COMPUTE_CHECKS, PROCESS_CHECKS
-from tropism.testing.log import LOG_CHECKS, check_subjects_keep_their_order
+from tropism.testing.log import LOG_CHECKS, check_subjects_keep_their_order, check_types_can_be_left_out
 from tropism.testing.state import STATE_CHECKS
 
 
@@ -23,6 +23,7 @@ def memory_log():
 EVERY = [
     *((check, sabotaged(memory_log, break_it)) for check, break_it in LOG_SABOTEURS.items()),
     (check_subjects_keep_their_order, sabotaged(memory_log, spreads_subjects)),
+    (check_types_can_be_left_out, sabotaged(memory_log, leaves_out_of_full_pages)),
     *((check, sabotaged(MemoryStore, break_it)) for check, break_it in STATE_SABOTEURS.items()),
     *((check, sabotaged(MemoryBlobs, break_it)) for check, break_it in BLOB_SABOTEURS.items()),
     *((check, sabotaged(MemoryCompute, break_it)) for check, break_it in COMPUTE_SABOTEURS.items()),

@@ -1,6 +1,6 @@
 """Partitioned, replayable logs of events."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,7 +38,8 @@ class Log(Protocol):
         - A record whose id the topic already holds is not stored again.
         - A cancelled ``append`` happened wholly or not at all.
         - Offsets of a partition begin at 0, increase, and are never used twice.
-        - A reader sees what was appended before its ``read`` was called.
+        - A reader sees what was appended before its ``read`` was called: a page of fewer than ``count_max``
+          records reaches the end that its partition had then.
 
     Not guaranteed:
         - An order between partitions or topics; dense offsets.
@@ -65,8 +66,14 @@ class Log(Protocol):
         """
         ...
 
-    async def read(self, cursors: Cursors, *, count_max: int) -> Mapping[Partition, Sequence[Stored]]:
-        """Return what lies at the cursors, at most so many records a partition, in offset order."""
+    async def read(
+        self, cursors: Cursors, *, count_max: int, without: Collection[str] = ()
+    ) -> Mapping[Partition, Sequence[Stored]]:
+        """Return what lies at the cursors, at most so many records a partition, in offset order.
+
+        Records of the types in ``without`` are left out, but for the last record of each partition: with
+        that every page ends that is not full, so that its last record says how far was read.
+        """
         ...
 
     async def ends(self, topics: Iterable[str]) -> Mapping[Partition, int]:

@@ -1,6 +1,6 @@
 """Waiting for a store that does not answer now."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from tropism.core.envelope import Record, Stored
@@ -44,9 +44,13 @@ class PatientLog:
         """Append records."""
         return await self._log.append(records)
 
-    async def read(self, cursors: Cursors, *, count_max: int) -> Mapping[Partition, Sequence[Stored]]:
+    async def read(
+        self, cursors: Cursors, *, count_max: int, without: Collection[str] = ()
+    ) -> Mapping[Partition, Sequence[Stored]]:
         """Read records, however long it takes."""
-        return await patiently(self._clock, lambda: self._log.read(cursors, count_max=count_max))
+        return await patiently(
+            self._clock, lambda: self._log.read(cursors, count_max=count_max, without=without)
+        )
 
     async def ends(self, topics: Iterable[str]) -> Mapping[Partition, int]:
         """Return ends, however long it takes."""

@@ -1,7 +1,7 @@
 """Faults at port calls: the n-th call crashes, fails, or is slow."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -88,10 +88,12 @@ class FaultyLog:
         """Append records."""
         return await self._faults.call("append", self._clock, lambda: self._log.append(records))
 
-    async def read(self, cursors: Cursors, *, count_max: int) -> Mapping[Partition, Sequence[Stored]]:
+    async def read(
+        self, cursors: Cursors, *, count_max: int, without: Collection[str] = ()
+    ) -> Mapping[Partition, Sequence[Stored]]:
         """Read records."""
         return await self._faults.call(
-            "read", self._clock, lambda: self._log.read(cursors, count_max=count_max)
+            "read", self._clock, lambda: self._log.read(cursors, count_max=count_max, without=without)
         )
 
     async def ends(self, topics: Iterable[str]) -> Mapping[Partition, int]:

@@ -10,10 +10,16 @@ from tropism.testing.checks import Check, require, require_equal, require_raises
 
 
 def record(
-    id: str, subject: str = "k", *, time_us: int = 0, topic: str = "orders", data: bytes = b"{}"
+    id: str,
+    subject: str = "k",
+    *,
+    time_us: int = 0,
+    topic: str = "orders",
+    data: bytes = b"{}",
+    what: str = "placed",
 ) -> Record:
     """Return a record to append."""
-    return Record(id, f"{topic}.placed.v1", topic, subject, time_us, data)
+    return Record(id, f"{topic}.{what}.v1", topic, subject, time_us, data)
 
 
 async def read_all(
@@ -159,6 +165,39 @@ async def check_pages_are_bounded(log: Log) -> None:
     require_equal(sum(map(len, whole.values())), 30, "records")
 
 
+async def check_types_can_be_left_out(log: Log) -> None:
+    """``read`` leaves out the types it is told to, and no other, and fills its pages with the rest."""
+    kinds = ["placed", "paid", "sent", "\u00fc '\"%"]
+    await log.create_topics({"orders": 1})
+    await log.append([record(f"{n:02}", what=kinds[n % 4]) for n in range(40)])
+    where = ("orders", 0)
+    without = {f"orders.{kind}.v1" for kind in (kinds[1], kinds[3], "unheard")}
+    found: list[str] = []
+    start = 0
+    for count in [7, 7, 7]:
+        page = (await log.read({where: start}, count_max=count, without=without)).get(where, ())
+        found += [stored.record.id for stored in page if stored.record.type not in without]
+        start = page[-1].offset + 1
+        require_equal(len(page), 7, "records of a page while there are more")
+    require_equal(found, [f"{n:02}" for n in range(0, 40, 2)], "ids of the types not left out")
+    whole = (await log.read({where: 0}, count_max=100, without=without))[where]
+    require_equal([stored.record.id for stored in whole], [*found, "39"], "ids of a page that is not full")
+
+
+async def check_pages_say_how_far_was_read(log: Log) -> None:
+    """A page that is not full ends with the last record there is, even where its type is left out."""
+    await log.create_topics({"orders": 2})
+    await log.append([record(f"{n:02}", f"k{n}", time_us=n) for n in range(30)])
+    ends = await log.ends(["orders"])
+    without = ["orders.placed.v1"]
+    pages = await log.read(dict.fromkeys(ends, 0), count_max=5, without=without)
+    require_equal([len(pages.get(partition, ())) for partition in ends], [1, 1], "records a partition")
+    reached = {partition: page[-1].offset + 1 for partition, page in pages.items()}
+    require_equal(reached, dict(ends), "how far was read")
+    beyond = await log.read(reached, count_max=5, without=without)
+    require(not any(beyond.values()), "there is something beyond what was read")
+
+
 async def check_ends_lie_behind_the_last(log: Log) -> None:
     """``ends`` names the offset behind the last record; reading there returns nothing."""
     await log.append([record(f"{n}", f"k{n}") for n in range(20)])
@@ -242,6 +281,8 @@ LOG_CHECKS: Sequence[Check[Log]] = (
     check_partitions_cannot_change,
     check_unknown_topics_are_made_by_append,
     check_pages_are_bounded,
+    check_types_can_be_left_out,
+    check_pages_say_how_far_was_read,
     check_ends_lie_behind_the_last,
     check_too_large_stores_nothing,
     check_waiting_ends_with_growth,

@@ -1,6 +1,7 @@
 """A log in memory."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 
 from tropism.adapters.ends import Ends
 from tropism.adapters.records import (
@@ -74,11 +75,13 @@ class MemoryLog:
         self._ends.update(grown)
         return stored
 
-    async def read(self, cursors: Cursors, *, count_max: int) -> Mapping[Partition, Sequence[Stored]]:
-        """Return what lies at the cursors, at most so many records a partition, in offset order."""
+    async def read(
+        self, cursors: Cursors, *, count_max: int, without: Collection[str] = ()
+    ) -> Mapping[Partition, Sequence[Stored]]:
+        """Return what lies at the cursors, at most so many records a partition, but for types left out."""
         found = {}
         for (topic, number), offset in cursors.items():
-            records = self._partition(topic, number)[max(offset, 0) : max(offset, 0) + count_max]
+            records = _page(self._partition(topic, number), max(offset, 0), count_max, without)
             if records:
                 found[topic, number] = records
         return found
@@ -109,3 +112,12 @@ class MemoryLog:
             partitions = self._topics[topic] = [[] for _ in range(count)]
             self._ids[topic] = set()
         return partitions, self._ids[topic]
+
+
+def _page(partition: list[Stored], start: int, count_max: int, without: Collection[str]) -> list[Stored]:
+    if not without:
+        return partition[start : start + count_max]
+    last = len(partition) - 1
+    # By index, for a slice would copy the rest of the partition for each page.
+    places = (at for at in range(start, last + 1) if at == last or partition[at].record.type not in without)
+    return [partition[at] for at in islice(places, count_max)]

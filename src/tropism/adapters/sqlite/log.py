@@ -1,7 +1,7 @@
 """The log in a database file."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -20,8 +20,10 @@ DURABILITY = (
 )
 
 _READ = (
-    "SELECT place - ?, known_us, id, type, subject, time_us, data, source, extensions FROM events "
-    "WHERE place >= ? AND place < ? ORDER BY place LIMIT ?"
+    "SELECT place - :lane, known_us, id, type, subject, time_us, data, source, extensions FROM events "
+    "WHERE place >= :start AND place < :stop AND (type NOT IN (SELECT value FROM json_each(:without)) "
+    "OR place = (SELECT max(place) FROM events WHERE place >= :start AND place < :stop)) "
+    "ORDER BY place LIMIT :count"
 )
 _END = "SELECT max(place) + 1 FROM events WHERE place >= ? AND place < ?"
 _extensions = msgspec.json.Decoder(dict[str, str])
@@ -56,9 +58,11 @@ class SqliteLog:
         stored = await self._submit(Append(list(records))) if records else 0
         return stored if isinstance(stored, int) else 0
 
-    async def read(self, cursors: Cursors, *, count_max: int) -> Mapping[Partition, Sequence[Stored]]:
-        """Return what lies at the cursors, at most so many records a partition, in offset order."""
-        return await self._reader.run(self._read, dict(cursors), count_max)
+    async def read(
+        self, cursors: Cursors, *, count_max: int, without: Collection[str] = ()
+    ) -> Mapping[Partition, Sequence[Stored]]:
+        """Return what lies at the cursors, at most so many records a partition, but for types left out."""
+        return await self._reader.run(self._read, dict(cursors), count_max, list(without))
 
     async def ends(self, topics: Iterable[str]) -> Mapping[Partition, int]:
         """Return the offset behind the last record of every partition of the topics that exist."""
@@ -69,15 +73,23 @@ class SqliteLog:
         await self._ends.wait_beyond(dict(ends))
 
     def _read(
-        self, sql: sqlite3.Connection, cursors: Cursors, count_max: int
+        self, sql: sqlite3.Connection, cursors: Cursors, count_max: int, without: list[str]
     ) -> dict[Partition, Sequence[Stored]]:
+        types = msgspec.json.encode(without).decode()
         found: dict[Partition, Sequence[Stored]] = {}
         for (topic, number), offset in cursors.items():
             topic_id, partitions = self._topic(sql, topic)
             if not 0 <= number < partitions:
                 continue
-            start, stop = lane_start(topic_id, number), lane_start(topic_id, number + 1)
-            rows = sql.execute(_READ, (start, start + max(offset, 0), stop, max(count_max, 0)))
+            lane, stop = lane_start(topic_id, number), lane_start(topic_id, number + 1)
+            bounds = {
+                "lane": lane,
+                "start": lane + max(offset, 0),
+                "stop": stop,
+                "count": max(count_max, 0),
+                "without": types,
+            }
+            rows = sql.execute(_READ, bounds)
             # One comprehension, no call per row: measured at 2.1 us a record, most of it SQLite's.
             records = [
                 Stored(
