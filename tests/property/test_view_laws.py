@@ -11,9 +11,7 @@ from tropism import Event, View, age, count, last, mean, seconds, total
 from tropism.adapters.memory import MemoryStore
 from tropism.core.envelope import Record, Stored
 from tropism.core.time import MICROSECONDS
-from tropism.runtime.cursor import Fed, Place
 from tropism.runtime.dead import VIEW
-from tropism.runtime.streams import Stream
 from tropism.runtime.table import Table
 from tropism.runtime.tables import Tables
 
@@ -252,11 +250,8 @@ def test_how_arrivals_are_cut_makes_no_difference(arrivals: list[Any], cuts: lis
     singly_refused: list[str] = []
     cut_refused: list[str] = []
     singly, cut = tables_of(views, singly_refused), tables_of(views, cut_refused)
-    stream = Stream("facts", 0)
-    singly.fed[stream] = Fed(Place())
-    for known_us, stored, event in batch:
-        singly.fed[stream].read(stored.offset)
-        singly.feed(stream, known_us, stored, event)
+    for fact in batch:
+        singly.take([fact])
     left = batch
     while left:
         for size in cuts:
