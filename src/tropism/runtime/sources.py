@@ -60,6 +60,7 @@ class Sources:
         self._longest_us = max(aside.values(), default=0)
         self._leaders = {p for kind in self._kinds for p in watermarks.producers_of(kind)}
         self._aside = [(watermarks.producers_of(kind), us) for kind, us in aside.items()]
+        self._reached: list[int] | None = None
 
     def streams(self, partitions: Iterable[Partition]) -> list[Stream]:
         """Return the streams of its topics' partitions: one a producer that it listens to, and outside."""
@@ -80,6 +81,17 @@ class Sources:
             return [ALL]
         wanted = {p for kind in self._kinds if kind[0] == topic for p in self._watermarks.producers_of(kind)}
         return [OUTSIDE, *sorted(wanted)]
+
+    def has_more_aside(self) -> bool:
+        """Say whether there may be more than at the last call of what it takes aside."""
+        if self._watermarks.live:
+            return True
+        names = sorted({name for names, _ in self._aside for name in names})
+        reached = [self._watermarks.sources_us, *map(self._watermarks.of, names)]
+        if reached == self._reached:
+            return False
+        self._reached = reached
+        return True
 
     def bounds_us(self) -> tuple[int, int, int]:
         """Return up to when all that it takes in order is there, the same for what it takes aside, and more.

@@ -336,7 +336,7 @@ class Worker:
         bound_us = FOREVER_US if self._live else self._bound_us()
         if not self._live and bound_us <= self._frontier_us:
             return False
-        if await self._aside.feed():
+        if self._sources.has_more_aside() and await self._aside.feed():
             self._committer.touch()
         room = self._options.in_flight_max - self._committer.in_flight
         count_max = 1 if self._calls.suspects else max(1, min(self._options.chunk, room))
