@@ -5,8 +5,8 @@ time: ask what kind a column is, where its value stands, how long its window is.
 as ``dataclasses`` and ``namedtuple`` compile theirs, into functions without a loop over columns. Only
 numbers that this module computes enter the text; names, keys and functions of a view are handed in.
 
-Measured with a view of two means, a read takes 0.6 us; by closures, one a column, 1.3 us; by a loop over
-columns, 2.6 us.
+Measured on departures-by-origin of the flights, two means, a read takes 1.1 us; by a closure a column, or by
+a loop over columns, 1.7 us.
 """
 
 from bisect import bisect_left, bisect_right

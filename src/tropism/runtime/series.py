@@ -9,6 +9,7 @@ import msgspec
 Row = Sequence[Any]
 """The subject; per sum its running total and running count; per latest value, the value."""
 
+_ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(tuple[int, list[Any], tuple[Any, ...], list[tuple[Any, ...]]])
 
 
@@ -89,10 +90,10 @@ class Series:
         several: dict[str, int] = {}
         for row in gone:
             subject = row[0]
-            if isinstance(own.get(subject), list):
+            known = own.pop(subject, None)
+            if isinstance(known, list):
+                own[subject] = known
                 several[subject] = several.get(subject, 0) + 1
-            else:
-                own.pop(subject, None)
         for subject, number in several.items():
             known = own[subject]
             if isinstance(known, list):
@@ -104,7 +105,7 @@ class Series:
 
     def pack(self) -> bytes:
         """Return the series as bytes that :meth:`unpack` reads back exactly."""
-        return msgspec.msgpack.encode((self.sums, self.times, self.base, self.rows))
+        return _ENCODER.encode((self.sums, self.times, self.base, self.rows))
 
     @classmethod
     def unpack(cls, data: bytes) -> "Series":

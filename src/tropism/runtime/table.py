@@ -9,6 +9,8 @@ from tropism.runtime.series import Series
 from tropism.runtime.view import Reader, View
 
 EMPTY: dict[str, Any] = {"count": 0, "total": 0.0}
+FEW = 2
+"""So many entries are not worth a trimming."""
 
 
 class Table:
@@ -26,7 +28,7 @@ class Table:
         empty = row(*(EMPTY.get(a.kind) for a in columns.values()))
         self.add, self.bind = compiled(view, self.series, self.changed, row, empty)
         self.window_us = max((to_us(a.window) for a in columns.values() if a.window is not None), default=0)
-        self._latest = any(a.kind in {"last", "age"} and a.window is None for a in columns.values())
+        self.latest = any(a.kind in {"last", "age"} and a.window is None for a in columns.values())
 
     def read(self, key: str, as_of_us: int, exclude: str | None) -> Any:
         """Return the row of a key as of a moment, without the entries of one subject."""
@@ -38,11 +40,14 @@ class Table:
 
     def trim(self, before_us: int, keys: set[str]) -> None:
         """Forget, under some keys, what no read at or after a moment can ask for."""
+        before_us = before_us - self.window_us
         for key in keys:
             series = self.series[key]
-            # A tenth of slack: trimming moves all that stays, so it must free something worth it.
-            if series.times[0] < before_us - self.window_us - self.window_us // 8:
-                series.trim(before_us - self.window_us, latest=self._latest)
+            times = series.times
+            # Trimming moves all that stays, so it must free something worth it.
+            worth = len(times) // 8 + FEW
+            if worth < len(times) and times[worth] < before_us:
+                series.trim(before_us, latest=self.latest)
 
     def load(self, key: str, data: bytes) -> None:
         """Take back a stored series."""
