@@ -149,7 +149,7 @@ class Caller:
         return record_of(
             event,
             self._codec.encode(event, checked=False),
-            id=derived_id(cause.id, handler.name, ordinal),
+            id=derived_id(cause.id, handler.name, ordinal, cause.time_us),
             time_us=delivery.item.order_us if self._now_us is None else self._now_us(),
             source=self._service,
             extensions=_extensions(cause),
@@ -184,7 +184,7 @@ class Caller:
         record = record_of(
             output.event,
             self._codec.encode(output.event),
-            id=derived_id(cause.id, handler.name, ordinal),
+            id=derived_id(cause.id, handler.name, ordinal, cause.time_us),
             time_us=delivery.item.order_us if self._now_us is None else self._now_us(),
             source=self._service,
             extensions=_extensions(cause),
