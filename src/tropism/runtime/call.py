@@ -184,7 +184,7 @@ class Caller:
         return record_of(
             event,
             data,
-            id=derived_id(cause.id, handler.name, ordinal),
+            id=derived_id(cause.id, handler.name, ordinal, cause.time_us),
             time_us=item.order_us if self._now_us is None else self._now_us(),
             source=self._service,
             extensions=_extensions(cause),

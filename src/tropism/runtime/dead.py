@@ -72,7 +72,7 @@ def redriven(letter: DeadLetter, now_us: int) -> Record:
     old = letter.record
     extensions = {"redriveof": old.id, **(old.extensions or {}), "redrivehandler": letter.handler}
     return Record(
-        derived_id(old.id, letter.id, now_us),
+        derived_id(old.id, letter.id, now_us, old.time_us),
         old.type,
         redrive_topic(letter.service),
         old.subject,

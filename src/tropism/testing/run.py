@@ -60,7 +60,8 @@ class Run:
         codec = self.simulation.runtime.codec
         when_us = self._when_us(at)
         records = [
-            record_of(event, codec.encode(event), id=self._next_id(), time_us=when_us) for event in events
+            record_of(event, codec.encode(event), id=self._next_id(when_us), time_us=when_us)
+            for event in events
         ]
         return await self._append(records)
 
@@ -69,7 +70,7 @@ class Run:
     ) -> str:
         """Publish an event as another system might: of any type, with any bytes."""
         when_us = self._when_us(at)
-        record = Record(self._next_id(), event_type, topic_of(event_type), key, when_us, data)
+        record = Record(self._next_id(when_us), event_type, topic_of(event_type), key, when_us, data)
         return (await self._append([record]))[0]
 
     async def advance(
@@ -158,9 +159,9 @@ class Run:
         watermarks = self.simulation.runtime.watermarks
         return now_us if watermarks.live else max(now_us, watermarks.sources_us + 1)
 
-    def _next_id(self) -> str:
+    def _next_id(self, when_us: int) -> str:
         self._published += 1
-        return derived_id(f"seed {self._seed}", "published", self._published)
+        return derived_id(f"seed {self._seed}", "published", self._published, when_us)
 
     async def _append(self, records: Sequence[Record]) -> list[str]:
         if records and records[0].time_us > self._when_us(None):

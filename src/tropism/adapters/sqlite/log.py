@@ -21,7 +21,8 @@ DURABILITY = (
 
 _READ = (
     "SELECT place - :lane, known_us, id, type, subject, time_us, data, source, extensions FROM events "
-    "WHERE place >= :start AND place < :stop AND (type NOT IN (SELECT value FROM json_each(:without)) "
+    "WHERE place >= :start AND place < :stop AND (:without IS NULL "
+    "OR type NOT IN (SELECT value FROM json_each(:without)) "
     "OR place = (SELECT max(place) FROM events WHERE place >= :start AND place < :stop)) "
     "ORDER BY place LIMIT :count"
 )
@@ -75,7 +76,7 @@ class SqliteLog:
     def _read(
         self, sql: sqlite3.Connection, cursors: Cursors, count_max: int, without: list[str]
     ) -> dict[Partition, Sequence[Stored]]:
-        types = msgspec.json.encode(without).decode()
+        types = msgspec.json.encode(without).decode() if without else None
         found: dict[Partition, Sequence[Stored]] = {}
         for (topic, number), offset in cursors.items():
             topic_id, partitions = self._topic(sql, topic)

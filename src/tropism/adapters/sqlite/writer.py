@@ -3,9 +3,9 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tropism.adapters.sqlite.errors import translated
 from tropism.adapters.sqlite.tables import Tables
@@ -141,10 +141,11 @@ def _settle(group: list[_Task], outcomes: list[Result | Exception]) -> None:
     for task, outcome in zip(group, outcomes, strict=True):
         loops.setdefault(task.done.get_loop(), []).append((task.done, outcome))
     for loop, results in loops.items():
-        call_in(loop, _resolve, results)
+        call_in(loop, resolve, results)
 
 
-def _resolve(results: list[tuple[asyncio.Future[Result], Result | Exception]]) -> None:
+def resolve(results: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    """Settle what is waited for, each with its result or its error; called in the loop that waits."""
     for done, outcome in results:
         if done.done():
             continue
