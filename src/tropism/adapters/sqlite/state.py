@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import count
 from secrets import token_bytes
 
+from tropism.adapters.sqlite.many import execute_keys
 from tropism.adapters.sqlite.reader import Reader
 from tropism.adapters.sqlite.route import Submit
 from tropism.adapters.sqlite.wire import Acquire, Acquired, Apply, Release, Renew
 from tropism.ports.state import Commit, Entry, Lease, Position
 
-_GET = "SELECT value FROM state WHERE namespace = ? AND key = ?"
 _SCAN = (
     "SELECT key, value, expires_us FROM state WHERE namespace = :namespace "
     "AND key >= :start AND key < :stop ORDER BY key LIMIT :count"
@@ -95,8 +95,8 @@ class SqliteState:
 
 
 def _get(sql: sqlite3.Connection, namespace: str, keys: list[str]) -> list[bytes | None]:
-    rows = (sql.execute(_GET, (namespace, key)).fetchone() for key in keys)
-    return [None if row is None else row[0] for row in rows]
+    found = dict(execute_keys(sql, "SELECT key, value FROM state", namespace, keys))
+    return [found.get(key) for key in keys]
 
 
 def _scan(

@@ -3,13 +3,13 @@
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from typing import Any
 
 import msgspec
 
 from tropism.adapters.leases import Holding, Leases
 from tropism.adapters.records import PARTITIONS_DEFAULT, RECORD_BYTES_MAX, check_records, check_topics, place
+from tropism.adapters.sqlite.many import execute_keys, execute_rows
 from tropism.adapters.sqlite.schema import PLACE_BITS, check_partitions, lane_start
 from tropism.adapters.sqlite.wire import (
     Acquire,
@@ -27,10 +27,8 @@ from tropism.core.envelope import Record
 from tropism.ports.log import Partition
 from tropism.ports.state import Position, Write
 
-_ADD_EVENT = "INSERT INTO events VALUES (?,?,?,?,?,?,?,?,?,?)"
 _PUT = (
-    "INSERT INTO state VALUES (?,?,?,?) ON CONFLICT(namespace, key) DO UPDATE SET value = excluded.value, "
-    "expires_us = excluded.expires_us"
+    "ON CONFLICT(namespace, key) DO UPDATE SET value = excluded.value, expires_us = excluded.expires_us"
 )
 _ACQUIRE = (
     "INSERT INTO consumers VALUES (?,?,?,?,0,NULL,NULL,NULL) ON CONFLICT(name) DO UPDATE SET "
@@ -147,7 +145,7 @@ class Tables:
         staged: dict[str, _Topic] = {}
         rows = self._rows(records, staged)
         try:
-            self._sql.executemany(_ADD_EVENT, rows)
+            execute_rows(self._sql, "INSERT INTO events VALUES", rows, width=10)
         except sqlite3.IntegrityError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
                 raise
@@ -221,11 +219,13 @@ class Tables:
         self._leases.keep(commit.lease, connection=connection)
 
     def _write(self, writes: Sequence[Write]) -> None:
-        # Runs of puts and deletes, in their order: a key written twice keeps its last value.
-        for deletes, run in groupby(writes, key=lambda write: write.value is None):
-            if deletes:
-                keys = [(write.namespace, write.key) for write in run]
-                self._sql.executemany("DELETE FROM state WHERE namespace = ? AND key = ?", keys)
-            else:
-                rows = [(write.namespace, write.key, write.value, write.expires_us) for write in run]
-                self._sql.executemany(_PUT, rows)
+        # A key written twice keeps its last value.
+        last = {(write.namespace, write.key): write for write in writes}
+        puts = [(w.namespace, w.key, w.value, w.expires_us) for w in last.values() if w.value is not None]
+        execute_rows(self._sql, "INSERT INTO state VALUES", puts, _PUT, width=4)
+        gone: dict[str, list[str]] = {}
+        for (namespace, key), write in last.items():
+            if write.value is None:
+                gone.setdefault(namespace, []).append(key)
+        for namespace, keys in gone.items():
+            execute_keys(self._sql, "DELETE FROM state", namespace, keys)

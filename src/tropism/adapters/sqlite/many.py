@@ -1,0 +1,50 @@
+"""Many rows in few steps.
+
+Python's ``sqlite3`` lets go of the interpreter at every step of a statement and then waits for its turn:
+row by row, beside a busy event loop, an insert took 1.2 ms a row; 100 rows a statement, 0.04 ms.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any
+
+_SIZES = (512, 128, 32, 8, 1)
+"""Rows a statement: few sizes, so that each is compiled once and kept."""
+
+
+def execute_rows(
+    sql: sqlite3.Connection, head: str, rows: Sequence[Sequence[Any]], tail: str = "", *, width: int
+) -> None:
+    """Execute a statement for rows of so many values, which stand as ``(?,?), (?,?)`` between head and tail."""
+    for start, size in _parts(len(rows)):
+        values = [value for row in rows[start : start + size] for value in row]
+        sql.execute(_statement(head, size, width, tail), values)
+
+
+def execute_keys(sql: sqlite3.Connection, head: str, namespace: str, keys: Sequence[str]) -> list[Any]:
+    """Execute a statement for keys of a namespace of the state, and return the rows it gives."""
+    found: list[Any] = []
+    for start, size in _parts(len(keys)):
+        query = _keyed(head, size)
+        found += sql.execute(query, (namespace, *keys[start : start + size])).fetchall()
+    return found
+
+
+def _parts(count: int) -> Iterator[tuple[int, int]]:
+    start = 0
+    for size in _SIZES:
+        while count - start >= size:
+            yield start, size
+            start += size
+
+
+@cache
+def _statement(head: str, size: int, width: int, tail: str) -> str:
+    row = f"({','.join('?' * width)})"
+    return f"{head} {','.join([row] * size)} {tail}"
+
+
+@cache
+def _keyed(head: str, size: int) -> str:
+    return f"{head} WHERE namespace = ? AND key IN ({','.join('?' * size)})"
