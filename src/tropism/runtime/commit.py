@@ -15,6 +15,7 @@ from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Lease, Position, Write
 from tropism.runtime.call import namespace_of
 from tropism.runtime.cursor import Cursor, Progress, places_of
+from tropism.runtime.following import reached
 from tropism.runtime.handler import Expired
 from tropism.runtime.inject import Opened
 from tropism.runtime.patience import patiently
@@ -55,6 +56,7 @@ class Committer:
         advance: Callable[[int], None],
         live: bool,
         start_us: int,
+        announces: bool,
     ) -> None:
         self._service = service
         self._lease = lease
@@ -72,6 +74,7 @@ class Committer:
         self._committing = 0
         self._expiring: set[tuple[str, str]] = set()
         self._admitted_us = start_us
+        self._announced_us = start_us if announces else None
         self._dirty = asyncio.Event()
         self._touched = False
         self._settled = asyncio.Event()
@@ -139,6 +142,9 @@ class Committer:
         self._add_resources(step)
         if not self._live:
             step.outputs.sort(key=lambda record: record.time_us)
+        if self._announced_us is not None and step.frontier_us > self._announced_us:
+            self._announced_us = step.frontier_us
+            step.outputs.append(reached(self._service, step.frontier_us))
         return step
 
     def _finished(self) -> list[Item]:

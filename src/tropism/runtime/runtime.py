@@ -15,9 +15,10 @@ from tropism.core.event import Event
 from tropism.ports.platform import Platform
 from tropism.runtime.admission import source_topic
 from tropism.runtime.attempts import GaveUp
+from tropism.runtime.following import TOPIC, follow
 from tropism.runtime.handler import Expired, Handler, Shape, Tick
 from tropism.runtime.inject import Output
-from tropism.runtime.patience import patiently
+from tropism.runtime.patience import PatientLog, patiently
 from tropism.runtime.service import Service
 from tropism.runtime.sources import kinds_of, side_topics_of, topics_of
 from tropism.runtime.watermarks import FOREVER_US, Kind, Watermarks
@@ -52,6 +53,9 @@ class RuntimeOptions:
 class Runtime:
     """Runs services on a platform, each with its own cursor, state and failures.
 
+    ``producers`` names all services of the app where others run elsewhere. In event time these wait for
+    each other through the log: the same is decided, however services are spread over processes.
+
     Raises: NotSupportedError for what the platform cannot keep, or what event time cannot order.
     """
 
@@ -70,6 +74,9 @@ class Runtime:
         self.codec = codec_of(everyone, types)
         self.platform = platform
         self.watermarks = Watermarks(producers_of(everyone), live=self.options.live)
+        self._everyone = everyone
+        here = {service.name for service in self.services}
+        self._elsewhere = frozenset(s.name for s in everyone if s.name not in here and not self.options.live)
         self.workers: dict[str, Worker] = {}
         self._tasks: list[asyncio.Task[None]] = []
         for service in self.services:
@@ -81,10 +88,14 @@ class Runtime:
         """Create topics, take leases, and begin."""
         await self._create_topics()
         start_us = None if self.options.live else await self._first_us()
-        for service in self.services:
-            if start_us is not None:
+        if start_us is not None:
+            for service in self._everyone:
                 self.watermarks.advance(service.name, start_us - 1)
+        for service in self.services:
             self._tasks.append(asyncio.create_task(self._keep_running(service), name=service.name))
+        if self._elsewhere:
+            log = PatientLog(self.platform.log, self.platform.clock)
+            self._tasks.append(asyncio.create_task(follow(log, self.watermarks, self._elsewhere)))
 
     async def _create_topics(self) -> None:
         kinds = producers_of(self.services)
@@ -93,6 +104,8 @@ class Runtime:
         }
         existing = {topic for topic, _ in await self.platform.log.ends(topics)}
         missing = dict.fromkeys(sorted(topics - existing), self.options.partitions)
+        if self._elsewhere:
+            missing[TOPIC] = 1
         if missing:
             await self.platform.log.create_topics(missing)
 
@@ -107,6 +120,7 @@ class Runtime:
             ticks_from_us=options.start_us,
             ignore_unknown=options.ignore_unknown,
             gave_up=options.gave_up,
+            announces=bool(self._elsewhere),
         )
 
     async def _start_us(self) -> int:
@@ -123,7 +137,7 @@ class Runtime:
     async def _first_us(self) -> int | None:
         if self.options.start_us is not None:
             return self.options.start_us
-        ends = await self.platform.log.ends({topic for s in self.services for topic in topics_of(s)})
+        ends = await self.platform.log.ends({topic for s in self._everyone for topic in topics_of(s)})
         firsts = await self.platform.log.read(dict.fromkeys(ends, 0), count_max=1)
         return min((records[0].known_us for records in firsts.values() if records), default=None)
 

@@ -38,7 +38,8 @@ from tropism.runtime.watermarks import FOREVER_US, Watermarks
 class WorkerOptions:
     """Bounds of a worker, and where event time begins.
 
-    With ``ticks_from_us``, ticks are due from then on; otherwise from the first event.
+    With ``ticks_from_us``, ticks are due from then on; otherwise from the first event. ``announces`` says
+    in the log how far it has come, for services in other processes.
     """
 
     holder: str = "worker"
@@ -49,6 +50,7 @@ class WorkerOptions:
     ticks_from_us: int | None = None
     ignore_unknown: bool = False
     gave_up: GaveUp | None = None
+    announces: bool = False
 
 
 class Worker:
@@ -124,6 +126,7 @@ class Worker:
             advance=self._advanced,
             live=self._live,
             start_us=self._frontier_us,
+            announces=self._options.announces,
         )
         self._admission = Admission(
             self.service,

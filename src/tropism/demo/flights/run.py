@@ -3,10 +3,11 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,7 +15,8 @@ from tropism.app.app import App
 from tropism.app.platform import Settings, open_platform
 from tropism.core.envelope import Record
 from tropism.core.time import MICROSECONDS, hours, to_us
-from tropism.demo.flights.app import flights_app
+from tropism.demo.flights.app import POLICY, flights_app
+from tropism.demo.flights.beside import Task, beside, loop_of
 from tropism.demo.flights.source import data_folder, flight_records
 from tropism.models.policy import Policy
 from tropism.ports.platform import Platform
@@ -43,13 +45,17 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class FlightsOptions:
-    """What to run: facts known before ``until_us``, and how fast at most (event seconds a second)."""
+    """What to run: facts known before ``until_us``, and how fast at most (event seconds a second).
+
+    In two ``processes``, one decides and the other one runs the loop; in one, all of it.
+    """
 
     folder: Path
     until_us: int = FOREVER_US
     seed: int = 0
     speed: float | None = None
     policy: Policy | None = None
+    processes: int = 2
 
 
 class Manifest(msgspec.Struct):
@@ -131,18 +137,46 @@ def end_of(records: Sequence[Record]) -> int:
 
 
 async def run(platform: Platform, app: App, end_us: int, options: FlightsOptions, say: Say) -> None:
-    """Let the system live through the facts, up to the end of event time."""
-    runtime = Runtime(app.services, platform, types=app.events, options=RuntimeOptions(live=False))
-    await runtime.start()
-    pacing = asyncio.create_task(_pace(runtime, platform, end_us, options.speed))
-    telling = asyncio.create_task(_tell(runtime, platform, say))
+    """Let the system live through the facts, up to the end of event time.
+
+    Raises: UnavailableError if the process beside this one fails.
+    """
+    async with AsyncExitStack() as stack:
+        services, ends = list(app.services), []
+        if options.processes > 1:
+            task = Task(settings_of(options.folder), options.policy or POLICY, options.seed, end_us)
+            ends.append((await stack.enter_async_context(beside(task))).wait())
+            services = [service for service in services if service not in loop_of(app)]
+        runtime = Runtime(
+            services,
+            platform,
+            types=app.events,
+            producers=app.services,
+            options=RuntimeOptions(live=False),
+        )
+        await runtime.start()
+        tasks = [_pace(runtime, platform, end_us, options.speed), _tell(runtime, platform, say)]
+        around = [asyncio.create_task(task) for task in tasks]
+        try:
+            await _all(runtime.wait_until(end_us), *ends)
+            await runtime.stop()
+        finally:
+            for task in around:
+                task.cancel()
+            await asyncio.gather(*around, return_exceptions=True)
+
+
+async def _all(*awaited: Coroutine[Any, Any, None]) -> None:
+    """Return when all are done, or raise as soon as one fails."""
+    tasks = [asyncio.create_task(each) for each in awaited]
     try:
-        await runtime.wait_until(end_us)
-        await runtime.stop()
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
     finally:
-        for task in (pacing, telling):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(pacing, telling, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _pace(runtime: Runtime, platform: Platform, end_us: int, speed: float | None) -> None:
