@@ -151,6 +151,13 @@ def test_ids_and_causes_of_outputs_are_derived() -> None:
     asyncio.run(main())
 
 
+def test_derived_ids_stand_in_order_of_their_inputs_times() -> None:
+    """What is published together has ids that lie together, whatever they are derived from."""
+    ids = [derived_id(f"{us % 7}", "books.twice", us % 3, us) for us in range(0, 2**52, 2**45 + 12_345)]
+    assert ids == sorted(ids)
+    assert {len(id) for id in [*ids, derived_id("a", "b", 0, -1), derived_id("a", "b", 0, 2**63 - 1)]} == {32}
+
+
 def test_a_rekeyed_event_is_the_same_fact() -> None:
     """``by`` changes the key, and neither the id, nor the source, nor what is caused by it."""
     service = Service("books")
