@@ -1,5 +1,6 @@
 """Starting calls: most of them together, some of them alone."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from tropism.ports.clock import Clock
@@ -14,8 +15,8 @@ from tropism.runtime.work import Delivery, Item
 class Calls:
     """Hands what was let in to the lanes, and what came of it to the committer.
 
-    Ticks in event time, what is handled at most once, and ``suspects`` go alone, with nothing else in
-    flight. Suspects are the events that follow a crash: one of them may have been its cause, and only who
+    Ticks in event time go alone, when all calls before them have ended. What is handled at most once, and
+    ``suspects``, go with nothing else in flight. Suspects are the events that follow a crash: one of them may have been its cause, and only who
     is alone is charged.
     """
 
@@ -38,24 +39,38 @@ class Calls:
         self._committer = committer
         self._attempts = attempts
         self._live = live
+        self._open = 0
+        self._ended = asyncio.Event()
 
     async def start(self, admitted: Sequence[Admitted], until_us: int, *, touched: bool) -> None:
         """Start the calls of items, in order; they are all there is up to a moment."""
         start = 0
         for index, (item, deliveries) in enumerate(admitted):
-            alone = item.tick is not None and not self._live
+            tick = item.tick is not None and not self._live
             once = any([d.handler.guarantee == "at_most_once" for d in deliveries])
-            if not (alone or once or (self.suspects and deliveries)):
+            if not (tick or once or (self.suspects and deliveries)):
                 continue
             self._add(admitted[start:index], item.order_us - 1, touched=touched)
-            await self._committer.wait_settled()
-            await self._start_alone(item, deliveries, once=once)
+            if once or self.suspects:
+                await self._committer.wait_settled()
+                await self._start_alone(item, deliveries, once=once)
+            else:
+                await self._wait_ended()
+                self._add([(item, deliveries)], item.order_us - 1, touched=True)
+                await self._wait_ended()
             start = index + 1
         self._add(admitted[start:], until_us, touched=touched)
+
+    async def _wait_ended(self) -> None:
+        """Return when no call is open, whether or not what they did is stored."""
+        while self._open:
+            self._ended.clear()
+            await self._ended.wait()
 
     def _add(self, admitted: Sequence[Admitted], until_us: int, *, touched: bool) -> None:
         self._committer.admit([item for item, _ in admitted], until_us, touched=touched)
         deliveries = [delivery for _, some in admitted for delivery in some]
+        self._open += len(deliveries)
         lost = [d for d in deliveries if d.errors and self._attempts.is_spent(d)]
         for delivery in lost:
             self._given_up(delivery, spent(delivery))
@@ -91,6 +106,9 @@ class Calls:
         self._close((delivery,))
 
     def _close(self, deliveries: Sequence[Delivery]) -> None:
+        self._open -= len(deliveries)
+        if not self._open:
+            self._ended.set()
         for delivery in deliveries:
             delivery.item.open_calls -= 1
         if not all([delivery.item.open_calls for delivery in deliveries]):

@@ -75,8 +75,10 @@ class Committer:
         self._expiring: set[tuple[str, str]] = set()
         self._admitted_us = start_us
         self._announced_us = start_us if announces else None
+        self.committed_us = start_us
+        """Up to when everything is in the store."""
         self._dirty = asyncio.Event()
-        self._touched = False
+        self._touched = self._stale = False
         self._settled = asyncio.Event()
         self._settled.set()
 
@@ -90,7 +92,11 @@ class Committer:
         self._queue.extend(items)
         self._expiring.update(self._expiries(items))
         self._admitted_us = max(self._admitted_us, until_us)
-        self._touched = self._touched or touched
+        if self._live:
+            self._touched = self._touched or touched
+        else:
+            # What was only passed over is passed over again after a crash: it is stored with the next step.
+            self._stale = self._stale or touched
         self.poke()
 
     def expires(self, namespace: str, key: str) -> bool:
@@ -118,15 +124,23 @@ class Committer:
             self._dirty.clear()
             await self.commit()
 
+    async def flush(self) -> None:
+        """Store how far the cursor is, and return when everything admitted is committed."""
+        if self._stale:
+            self.touch()
+        await self.wait_settled()
+
     async def commit(self) -> None:
         """Commit what is finished now."""
         step = self._step()
         touched, self._touched = self._touched, False
+        step.writes.extend(self._views(step.frontier_us))
         if step.items or step.writes or step.outputs or touched:
-            step.writes.extend(self._views(step.frontier_us))
             self._committing = len(step.items)
+            self._stale = False
             await self._apply(step)
             self._committing = 0
+        self.committed_us = max(self.committed_us, step.frontier_us)
         self._advance(step.frontier_us)
         if not self._queue and not self._dirty.is_set():
             self._settled.set()
@@ -142,7 +156,8 @@ class Committer:
         self._add_resources(step)
         if not self._live:
             step.outputs.sort(key=lambda record: record.time_us)
-        if self._announced_us is not None and step.frontier_us > self._announced_us:
+        news = step.items or not self._queue
+        if news and self._announced_us is not None and step.frontier_us > self._announced_us:
             self._announced_us = step.frontier_us
             step.outputs.append(reached(self._service, step.frontier_us))
         return step

@@ -257,7 +257,7 @@ class Worker:
         self._watermarks.wake()
         clock = self._platform.clock
         patience = asyncio.ensure_future(clock.sleep(seconds))
-        settled = asyncio.ensure_future(self._committer.wait_settled())
+        settled = asyncio.ensure_future(self._committer.flush())
         await asyncio.wait((patience, settled), return_when=asyncio.FIRST_COMPLETED)
         for task in (patience, settled):
             task.cancel()
@@ -330,8 +330,8 @@ class Worker:
             return self._frontier_us
         bound_us = min(main_us, lead_us)
         if self._ttls:
-            # What is stored in one step must not expire in the same one.
-            bound_us = min(bound_us, self._frontier_us + to_us(min(self._ttls.values())))
+            # What expires must be in the store: it was written at least so long before.
+            bound_us = min(bound_us, self._committer.committed_us + to_us(min(self._ttls.values())))
         return bound_us
 
     async def _admit(self) -> bool:
@@ -361,9 +361,6 @@ class Worker:
         return bool(arrivals or expired) or (moved and not self._live)
 
     async def _expired(self, until_us: int) -> list[tuple[str, Entry]]:
-        if not self._live:
-            # What is in flight may yet delete or renew what looks expired.
-            await self._committer.wait_settled()
         found: list[tuple[str, Entry]] = []
         for state in self._ttls:
             namespace = namespace_of(self.service.name, state)
