@@ -90,10 +90,12 @@ class Progress:
         """Say whether an event that was read is yet to be handled."""
         return offset in self._open
 
-    def drop(self, offsets: Iterable[int]) -> None:
-        """Note that there is nothing to do for events."""
+    def drop(self, offsets: Sequence[int]) -> None:
+        """Note that there is nothing more to do for events."""
         for offset in offsets:
             self._open.pop(offset, None)
+        if offsets:
+            self._finished_to = max(self._finished_to, max(offsets) + 1)
 
     def finish(self, offset: int) -> None:
         """Note that an event is finished, whatever is still unfinished before it."""
