@@ -1,5 +1,6 @@
 """scikit-learn estimators on rows of mixed features."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -46,8 +47,7 @@ class Encoding:
         known = self.categories.get(name)
         if known is None:
             return np.array(column, dtype=np.float64)
-        nan = float("nan")
-        return np.array([known.get(value, nan) for value in column], dtype=np.float64)
+        return np.array(list(map(known.get, column)), dtype=np.float64)  # None becomes NaN
 
     @property
     def categorical(self) -> list[int]:
@@ -68,14 +68,12 @@ def encoding_of(rows: Rows) -> Encoding:
 def _is_category(column: Any) -> bool:
     if isinstance(column, np.ndarray) and column.dtype != object:
         return bool(column.dtype.kind == "U")  # said by the array: no need to look at every value
-    return any(isinstance(value, str) for value in column)
+    return any(issubclass(kind, str) for kind in set(map(type, column)))
 
 
 def _ranks(column: Sequence[Any]) -> dict[str, float]:
-    counts: dict[str, int] = {}
-    for value in column:
-        if value is not None:
-            counts[value] = counts.get(value, 0) + 1
+    counts = Counter(column)
+    counts.pop(None, None)
     ranked = sorted(counts, key=lambda value: (-counts[value], str(value)))[:CATEGORIES_MAX]
     return {value: float(rank) for rank, value in enumerate(ranked)}
 

@@ -1,7 +1,9 @@
 """Training rows, read from exact ranges of the log."""
 
+import gc
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,6 +18,8 @@ from tropism.runtime.cursor import name_of
 
 TOPICS = ("decisions", "outcomes")
 READ_COUNT = 20_000
+
+_FLOATS = frozenset({float, type(None)})
 
 Ranges = dict[str, tuple[int, int]]
 """Per partition, ``topic/number``, the offsets from the first up to the second."""
@@ -35,13 +39,13 @@ class Known(NamedTuple):
     champion: NDArray[np.float64]
 
 
-class _Decision(msgspec.Struct):
+class _Decision(msgspec.Struct, gc=False):
     model: str
     schema: str
     features: list[Any]
 
 
-class _Outcome(msgspec.Struct):
+class _Outcome(msgspec.Struct, gc=False):
     model: str
     decision_id: str
     value: float
@@ -95,9 +99,9 @@ async def _read(log: Log, where: str, start: int, stop: int) -> list[Stored]:
     found: list[Stored] = []
     while start < stop:
         page = (await log.read({partition: start}, count_max=READ_COUNT)).get(partition, ())
-        found.extend(stored for stored in page if stored.offset < stop)
         if not page:
             break
+        found.extend(page if page[-1].offset < stop else [each for each in page if each.offset < stop])
         start = page[-1].offset + 1
     return found
 
@@ -111,22 +115,52 @@ def known_rows(
     champion: int = 0,
 ) -> Known:
     """Return the rows of a model that have an outcome, sorted by (known at, decision id)."""
-    features = _features(records, model, schema_of(names))
-    labels = _labels(records, model, str(champion))
-    ids = sorted(id for id in labels if id in features)
-    ids.sort(key=lambda name: labels[name].known_us)
-    if rows_max is not None:
-        ids = ids[-rows_max:]
-    columns = [list(column) for column in zip(*(features[id] for id in ids), strict=True)]
-    found = [labels[id] for id in ids]
+    with _no_collection():
+        features = _features(records, model, schema_of(names))
+        labels = _labels(records, model, str(champion))
+        ids = sorted(features.keys() & labels.keys())
+        known_us = np.array([labels[id].known_us for id in ids], dtype=np.int64)
+        order = np.argsort(known_us, kind="stable")
+        if rows_max is not None:
+            order = order[-rows_max:]
+        ids = [ids[place] for place in order.tolist()]
+        columns = _columns([features[id] for id in ids], len(names))
+        found = [labels[id] for id in ids]
     rows = TrainingRows(
         names=names,
-        columns=columns or [[] for _ in names],
+        columns=columns,
         outcomes=np.array([label.value for label in found], dtype=np.float64),
         decided_us=np.array([label.decided_us for label in found], dtype=np.int64),
-        known_us=np.array([label.known_us for label in found], dtype=np.int64),
+        known_us=known_us[order],
     )
     return Known(rows, np.array([label.champion for label in found], dtype=np.float64))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from going through millions of values of which none is garbage."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _columns(features: Sequence[Sequence[Any]], count: int) -> list[Any]:
+    return [_column([row[index] for row in features]) for index in range(count)]
+
+
+def _column(values: list[Any]) -> Any:
+    """Return a column of one kind of number as an array, None among floats as NaN; any other as it is."""
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        try:
+            return np.array(values, dtype=np.int64)
+        except OverflowError:
+            return values
+    return np.array(values, dtype=np.float64) if float in kinds and kinds <= _FLOATS else values
 
 
 async def records_in(url: str, ranges: Ranges) -> dict[str, list[Stored]]:

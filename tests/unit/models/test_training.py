@@ -225,7 +225,7 @@ def test_rows_are_sorted_by_when_they_were_known_then_by_id():
     rows = rows_of(records)
     assert rows.known_us.tolist() == [60, 70, 70, 80, 90, 90]
     assert rows.decided_us.tolist() == [40, 10, 30, 20, 0, 50]
-    assert rows.columns[1] == [0.04, 0.01, 0.03, 0.02, 0.0, 0.05]
+    assert rows.columns[1].tolist() == [0.04, 0.01, 0.03, 0.02, 0.0, 0.05]
 
 
 def test_early_outcomes_other_models_and_other_layouts_are_left_out():
