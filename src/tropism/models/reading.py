@@ -3,7 +3,7 @@
 import gc
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -149,18 +149,18 @@ def _no_collection() -> Iterator[None]:
 
 
 def _columns(features: Sequence[Sequence[Any]], count: int) -> list[Any]:
-    return [_column([row[index] for row in features]) for index in range(count)]
+    table = np.array(features, dtype=object).reshape(len(features), count)
+    return [_column(values) for values in table.T]
 
 
-def _column(values: list[Any]) -> Any:
-    """Return a column of one kind of number as an array, None among floats as NaN; any other as it is."""
-    kinds = set(map(type, values))
+def _column(values: NDArray[np.object_]) -> Any:
+    """Return a column of one kind of number as numbers, None among floats as NaN; any other as a list."""
+    listed = values.tolist()
+    kinds = set(map(type, listed))
     if kinds == {int}:
-        try:
-            return np.array(values, dtype=np.int64)
-        except OverflowError:
-            return values
-    return np.array(values, dtype=np.float64) if float in kinds and kinds <= _FLOATS else values
+        with suppress(OverflowError):
+            return values.astype(np.int64)
+    return values.astype(np.float64) if float in kinds and kinds <= _FLOATS else listed
 
 
 async def records_in(url: str, ranges: Ranges) -> dict[str, list[Stored]]:
