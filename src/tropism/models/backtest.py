@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tropism.models.gating import worse
-from tropism.models.reading import Known
+from tropism.models.reading import Known, taken
 from tropism.models.rows import Train, TrainingRows
 
 ROWS_MIN = 50
@@ -161,7 +161,7 @@ def _every(rows: TrainingRows, count_max: int) -> TrainingRows:
 
 
 def _at(rows: TrainingRows, places: NDArray[np.int64]) -> TrainingRows:
-    columns = [_taken(column, places) for column in rows.columns]
+    columns = [taken(column, places) for column in rows.columns]
     return TrainingRows(
         rows.names,
         columns,
@@ -169,9 +169,3 @@ def _at(rows: TrainingRows, places: NDArray[np.int64]) -> TrainingRows:
         rows.decided_us[places],
         rows.known_us[places],
     )
-
-
-def _taken(column: Any, places: NDArray[np.int64]) -> Any:
-    if isinstance(column, np.ndarray):
-        return column[places]
-    return [column[place] for place in places.tolist()]

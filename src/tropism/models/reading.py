@@ -2,7 +2,7 @@
 
 import gc
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -18,6 +18,9 @@ from tropism.runtime.cursor import name_of
 
 TOPICS = ("decisions", "outcomes")
 READ_COUNT = 20_000
+
+PART_ROWS = 4096
+"""How many rows are turned into columns at a time: as many as stay in the processor's cache."""
 
 _FLOATS = frozenset({float, type(None)})
 
@@ -116,24 +119,34 @@ def known_rows(
 ) -> Known:
     """Return the rows of a model that have an outcome, sorted by (known at, decision id)."""
     with _no_collection():
-        features = _features(records, model, schema_of(names))
         labels = _labels(records, model, str(champion))
-        ids = sorted(features.keys() & labels.keys())
-        known_us = np.array([labels[id].known_us for id in ids], dtype=np.int64)
-        order = np.argsort(known_us, kind="stable")
+        ids, columns = _features(records, model, names, labels)
+        places = _order(ids, labels)
         if rows_max is not None:
-            order = order[-rows_max:]
-        ids = [ids[place] for place in order.tolist()]
-        columns = _columns([features[id] for id in ids], len(names))
-        found = [labels[id] for id in ids]
-    rows = TrainingRows(
-        names=names,
-        columns=columns,
-        outcomes=np.array([label.value for label in found], dtype=np.float64),
-        decided_us=np.array([label.decided_us for label in found], dtype=np.int64),
-        known_us=known_us[order],
-    )
+            places = places[-rows_max:]
+        found = [labels[ids[place]] for place in places.tolist()]
+        rows = TrainingRows(
+            names=names,
+            columns=[taken(column, places) for column in columns],
+            outcomes=np.array([label.value for label in found], dtype=np.float64),
+            decided_us=np.array([label.decided_us for label in found], dtype=np.int64),
+            known_us=np.array([label.known_us for label in found], dtype=np.int64),
+        )
     return Known(rows, np.array([label.champion for label in found], dtype=np.float64))
+
+
+def taken(column: Any, places: NDArray[np.int64]) -> Any:
+    """Return the values of a column at places, as an array where it is one."""
+    if isinstance(column, np.ndarray):
+        return column[places]
+    return [column[place] for place in places.tolist()]
+
+
+def _order(ids: list[str], labels: Mapping[str, _Label]) -> NDArray[np.int64]:
+    """Return the places of rows in the order of (known at, decision id)."""
+    by_id = sorted(range(len(ids)), key=ids.__getitem__)
+    known_us = np.array([labels[ids[place]].known_us for place in by_id], dtype=np.int64)
+    return np.array(by_id, dtype=np.int64)[np.argsort(known_us, kind="stable")]
 
 
 @contextmanager
@@ -146,6 +159,37 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+async def records_in(url: str, ranges: Ranges) -> dict[str, list[Stored]]:
+    """Return the records of ranges of the log that a URL opens."""
+    store = await open_url(url)
+    try:
+        return {where: await _read(store.log, where, start, stop) for where, (start, stop) in ranges.items()}
+    finally:
+        await store.close()
+
+
+def _features(
+    records: Mapping[str, Sequence[Stored]], model: str, names: tuple[str, ...], wanted: Container[str]
+) -> tuple[list[str], list[Any]]:
+    """Return the ids of the wanted decisions, and their features as columns."""
+    decoder = msgspec.json.Decoder(_Decision)
+    schema = schema_of(names)
+    ids: list[str] = []
+    rows: list[list[Any]] = []
+    parts: list[list[Any]] = []
+    for stored in _of(records, "decisions.made.v1"):
+        made = decoder.decode(stored.record.data)
+        id = stored.record.id
+        if made.model == model and made.schema == schema and id in wanted:
+            ids.append(id)
+            rows.append(made.features)
+            if len(rows) == PART_ROWS:
+                parts.append(_columns(rows, len(names)))
+                rows = []
+    parts.append(_columns(rows, len(names)))
+    return ids, [_joined(pieces) for pieces in zip(*parts, strict=True)]
 
 
 def _columns(features: Sequence[Sequence[Any]], count: int) -> list[Any]:
@@ -163,23 +207,26 @@ def _column(values: NDArray[np.object_]) -> Any:
     return values.astype(np.float64) if float in kinds and kinds <= _FLOATS else listed
 
 
-async def records_in(url: str, ranges: Ranges) -> dict[str, list[Stored]]:
-    """Return the records of ranges of the log that a URL opens."""
-    store = await open_url(url)
-    try:
-        return {where: await _read(store.log, where, start, stop) for where, (start, stop) in ranges.items()}
-    finally:
-        await store.close()
+def _joined(pieces: Sequence[Any]) -> Any:
+    """Return the pieces of a column as one: what `_column` would have made of them together."""
+    pieces = [piece for piece in pieces if len(piece)]
+    kinds = {piece.dtype.kind if isinstance(piece, np.ndarray) else _kind(piece) for piece in pieces}
+    if kinds == {"i"} or ("f" in kinds and kinds <= {"f", "none"}):
+        return np.concatenate(
+            [np.asarray(p, dtype=np.int64 if kinds == {"i"} else np.float64) for p in pieces]
+        )
+    return [value for piece in pieces for value in _values(piece)]
 
 
-def _features(records: Mapping[str, Sequence[Stored]], model: str, schema: str) -> dict[str, list[Any]]:
-    decoder = msgspec.json.Decoder(_Decision)
-    found: dict[str, list[Any]] = {}
-    for stored in _of(records, "decisions.made.v1"):
-        made = decoder.decode(stored.record.data)
-        if made.model == model and made.schema == schema:
-            found[stored.record.id] = made.features
-    return found
+def _kind(values: list[Any]) -> str:
+    return "none" if all(value is None for value in values) else "other"
+
+
+def _values(piece: Any) -> list[Any]:
+    if not isinstance(piece, np.ndarray):
+        values: list[Any] = piece
+        return values
+    return [None if value != value else value for value in piece.tolist()]  # noqa: PLR0124 (NaN was None)
 
 
 def _labels(records: Mapping[str, Sequence[Stored]], model: str, champion: str) -> dict[str, _Label]:

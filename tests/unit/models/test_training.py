@@ -9,6 +9,8 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tropism.adapters.memory import MemoryCompute, MemoryStore
 from tropism.core.codec import record_of
@@ -238,6 +240,18 @@ def test_a_column_of_one_kind_of_number_is_an_array_and_any_other_stays_as_it_wa
     assert (flags, texts, empty) == ([True, None], ["a", None], [None, None])
     assert reading._columns([[2**70], [1]], 1) == [[2**70, 1]]
     assert reading._columns([], 2) == [[], []]
+
+
+VALUES = [None, 1, 2, 1.5, 2.5, True, "a", 2**70]
+
+
+@given(st.lists(st.sampled_from(VALUES), min_size=1, max_size=12), st.integers(1, 5))
+def test_a_column_read_in_pieces_is_the_column_read_at_once(values, size):
+    (whole,) = reading._columns([[value] for value in values], 1)
+    parts = [reading._columns([[v] for v in values[n : n + size]], 1)[0] for n in range(0, len(values), size)]
+    joined = reading._joined(parts)
+    assert type(joined) is type(whole)
+    assert str(list(joined)) == str(list(whole))
 
 
 def test_early_outcomes_other_models_and_other_layouts_are_left_out():
