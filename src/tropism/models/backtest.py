@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tropism.models.gating import worse
-from tropism.models.reading import Known
+from tropism.models.reading import Known, taken
 from tropism.models.rows import Train, TrainingRows
 
 ROWS_MIN = 50
@@ -120,7 +120,7 @@ def _compared(
         **_mean_of(differences, blocks),
     }
     for name in plan.slices:
-        column = pairs.columns[pairs.names.index(name)]
+        column = _values(pairs.columns[pairs.names.index(name)])
         for value in _frequent(column, plan.slice_rows_min):
             inside = np.array([each == value for each in column])
             inner = _mean_of(differences[inside], blocks[inside])
@@ -141,6 +141,12 @@ def _mean_of(differences: NDArray[np.float64], blocks: NDArray[np.int64]) -> dic
     return found
 
 
+def _values(column: Any) -> Sequence[Any]:
+    """Return a column's values, NaN as None: it is equal to itself then."""
+    values: list[Any] = column.tolist() if isinstance(column, np.ndarray) else list(column)
+    return [None if value != value else value for value in values]  # noqa: PLR0124 (only NaN is not itself)
+
+
 def _frequent(column: Sequence[Any], rows_min: int) -> list[Any]:
     counts = Counter(column)
     values = [value for value, count in counts.items() if count >= rows_min]
@@ -155,10 +161,10 @@ def _every(rows: TrainingRows, count_max: int) -> TrainingRows:
 
 
 def _at(rows: TrainingRows, places: NDArray[np.int64]) -> TrainingRows:
-    wanted = places.tolist()
+    columns = [taken(column, places) for column in rows.columns]
     return TrainingRows(
         rows.names,
-        [[column[place] for place in wanted] for column in rows.columns],
+        columns,
         rows.outcomes[places],
         rows.decided_us[places],
         rows.known_us[places],

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from tropism.models.rows import TrainingRows
 
@@ -34,7 +35,13 @@ def data_of(rows: TrainingRows) -> str:
     """Return the digest of rows to learn from: features, outcomes, and when each was known."""
     found = sha256()
     for column in rows.columns:
-        found.update(msgspec.msgpack.encode(list(column)))
+        found.update(_bytes_of(column))
     for array in (rows.outcomes, rows.decided_us, rows.known_us):
         found.update(array.tobytes())
     return found.hexdigest()
+
+
+def _bytes_of(column: Any) -> bytes:
+    if isinstance(column, np.ndarray) and column.dtype != object:
+        return f"{column.dtype.str}/{len(column)}/".encode() + column.tobytes()
+    return msgspec.msgpack.encode(list(column))

@@ -1,7 +1,9 @@
 """Training rows, read from exact ranges of the log."""
 
+import gc
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,6 +18,11 @@ from tropism.runtime.cursor import name_of
 
 TOPICS = ("decisions", "outcomes")
 READ_COUNT = 20_000
+
+PART_ROWS = 4096
+"""How many rows are turned into columns at a time: as many as stay in the processor's cache."""
+
+_FLOATS = frozenset({float, type(None)})
 
 Ranges = dict[str, tuple[int, int]]
 """Per partition, ``topic/number``, the offsets from the first up to the second."""
@@ -35,13 +42,13 @@ class Known(NamedTuple):
     champion: NDArray[np.float64]
 
 
-class _Decision(msgspec.Struct):
+class _Decision(msgspec.Struct, gc=False):
     model: str
     schema: str
     features: list[Any]
 
 
-class _Outcome(msgspec.Struct):
+class _Outcome(msgspec.Struct, gc=False):
     model: str
     decision_id: str
     value: float
@@ -95,9 +102,9 @@ async def _read(log: Log, where: str, start: int, stop: int) -> list[Stored]:
     found: list[Stored] = []
     while start < stop:
         page = (await log.read({partition: start}, count_max=READ_COUNT)).get(partition, ())
-        found.extend(stored for stored in page if stored.offset < stop)
         if not page:
             break
+        found.extend(page if page[-1].offset < stop else [each for each in page if each.offset < stop])
         start = page[-1].offset + 1
     return found
 
@@ -111,22 +118,47 @@ def known_rows(
     champion: int = 0,
 ) -> Known:
     """Return the rows of a model that have an outcome, sorted by (known at, decision id)."""
-    features = _features(records, model, schema_of(names))
-    labels = _labels(records, model, str(champion))
-    ids = sorted(id for id in labels if id in features)
-    ids.sort(key=lambda name: labels[name].known_us)
-    if rows_max is not None:
-        ids = ids[-rows_max:]
-    columns = [list(column) for column in zip(*(features[id] for id in ids), strict=True)]
-    found = [labels[id] for id in ids]
-    rows = TrainingRows(
-        names=names,
-        columns=columns or [[] for _ in names],
-        outcomes=np.array([label.value for label in found], dtype=np.float64),
-        decided_us=np.array([label.decided_us for label in found], dtype=np.int64),
-        known_us=np.array([label.known_us for label in found], dtype=np.int64),
-    )
+    with _no_collection():
+        labels = _labels(records, model, str(champion))
+        ids, columns = _features(records, model, names, labels)
+        places = _order(ids, labels)
+        if rows_max is not None:
+            places = places[-rows_max:]
+        found = [labels[ids[place]] for place in places.tolist()]
+        rows = TrainingRows(
+            names=names,
+            columns=[taken(column, places) for column in columns],
+            outcomes=np.array([label.value for label in found], dtype=np.float64),
+            decided_us=np.array([label.decided_us for label in found], dtype=np.int64),
+            known_us=np.array([label.known_us for label in found], dtype=np.int64),
+        )
     return Known(rows, np.array([label.champion for label in found], dtype=np.float64))
+
+
+def taken(column: Any, places: NDArray[np.int64]) -> Any:
+    """Return the values of a column at places, as an array where it is one."""
+    if isinstance(column, np.ndarray):
+        return column[places]
+    return [column[place] for place in places.tolist()]
+
+
+def _order(ids: list[str], labels: Mapping[str, _Label]) -> NDArray[np.int64]:
+    """Return the places of rows in the order of (known at, decision id)."""
+    by_id = sorted(range(len(ids)), key=ids.__getitem__)
+    known_us = np.array([labels[ids[place]].known_us for place in by_id], dtype=np.int64)
+    return np.array(by_id, dtype=np.int64)[np.argsort(known_us, kind="stable")]
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from going through millions of values of which none is garbage."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 async def records_in(url: str, ranges: Ranges) -> dict[str, list[Stored]]:
@@ -138,14 +170,63 @@ async def records_in(url: str, ranges: Ranges) -> dict[str, list[Stored]]:
         await store.close()
 
 
-def _features(records: Mapping[str, Sequence[Stored]], model: str, schema: str) -> dict[str, list[Any]]:
+def _features(
+    records: Mapping[str, Sequence[Stored]], model: str, names: tuple[str, ...], wanted: Container[str]
+) -> tuple[list[str], list[Any]]:
+    """Return the ids of the wanted decisions, and their features as columns."""
     decoder = msgspec.json.Decoder(_Decision)
-    found: dict[str, list[Any]] = {}
+    schema = schema_of(names)
+    ids: list[str] = []
+    rows: list[list[Any]] = []
+    parts: list[list[Any]] = []
     for stored in _of(records, "decisions.made.v1"):
         made = decoder.decode(stored.record.data)
-        if made.model == model and made.schema == schema:
-            found[stored.record.id] = made.features
-    return found
+        id = stored.record.id
+        if made.model == model and made.schema == schema and id in wanted:
+            ids.append(id)
+            rows.append(made.features)
+            if len(rows) == PART_ROWS:
+                parts.append(_columns(rows, len(names)))
+                rows = []
+    parts.append(_columns(rows, len(names)))
+    return ids, [_joined(pieces) for pieces in zip(*parts, strict=True)]
+
+
+def _columns(features: Sequence[Sequence[Any]], count: int) -> list[Any]:
+    table = np.array(features, dtype=object).reshape(len(features), count)
+    return [_column(values) for values in table.T]
+
+
+def _column(values: NDArray[np.object_]) -> Any:
+    """Return a column of one kind of number as numbers, None among floats as NaN; any other as a list."""
+    listed = values.tolist()
+    kinds = set(map(type, listed))
+    if kinds == {int}:
+        with suppress(OverflowError):
+            return values.astype(np.int64)
+    return values.astype(np.float64) if float in kinds and kinds <= _FLOATS else listed
+
+
+def _joined(pieces: Sequence[Any]) -> Any:
+    """Return the pieces of a column as one: what `_column` would have made of them together."""
+    pieces = [piece for piece in pieces if len(piece)]
+    kinds = {piece.dtype.kind if isinstance(piece, np.ndarray) else _kind(piece) for piece in pieces}
+    if kinds == {"i"} or ("f" in kinds and kinds <= {"f", "none"}):
+        return np.concatenate(
+            [np.asarray(p, dtype=np.int64 if kinds == {"i"} else np.float64) for p in pieces]
+        )
+    return [value for piece in pieces for value in _values(piece)]
+
+
+def _kind(values: list[Any]) -> str:
+    return "none" if all(value is None for value in values) else "other"
+
+
+def _values(piece: Any) -> list[Any]:
+    if not isinstance(piece, np.ndarray):
+        values: list[Any] = piece
+        return values
+    return [None if value != value else value for value in piece.tolist()]  # noqa: PLR0124 (NaN was None)
 
 
 def _labels(records: Mapping[str, Sequence[Stored]], model: str, champion: str) -> dict[str, _Label]:

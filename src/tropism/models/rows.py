@@ -25,6 +25,8 @@ class Rows:
 class TrainingRows:
     """What a version learns from: rows with their outcomes, sorted by (known at, decision id).
 
+    Read from the log, a column of floats is an array in which None is NaN, a column of whole numbers an
+    array too, and any other a list.
     Shapes: f columns of n values; n outcomes, n instants. Units: instants in microseconds since 1970.
     """
 

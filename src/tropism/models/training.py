@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 REFERENCE_ROWS = 50_000
 """How many of the newest rows the drift reference is built from."""
 
+FITTED_ROWS = 10_000
+"""On how many of the newest rows it is told how well a version fits what it learned from."""
+
 LATENCY_CALLS = 30
 
 
@@ -155,7 +158,7 @@ def _train(train: Train, spec: Spec, known: Known) -> Made:
         names=rows.names,
         digest=digest,
     )
-    figures |= _fitted(predictor, recent)
+    figures |= _fitted(predictor, rows.part(max(0, len(rows) - FITTED_ROWS), len(rows)))
     figures["artifact_bytes"] = float(len(packed))
     if spec.time_calls:
         figures["latency_ms"] = _latency_ms(predictor, recent)

@@ -1,0 +1,41 @@
+"""Mixed columns become numbers in one way, whether they come as lists or as arrays."""
+
+import numpy as np
+import pytest
+
+from tropism.models.estimators import encoding_of, hist_gradient_boosting
+from tropism.models.rows import Rows, TrainingRows
+
+NAMES = ("place", "colour", "x")
+
+
+def rows_of(count=400, places=40):
+    place = [f"p{n % places:02d}" for n in range(count)]
+    colour = [("red", "blue", None)[n % 3] for n in range(count)]
+    x = [None if n % 7 == 0 else n / count for n in range(count)]
+    outcomes = np.array([float(n % 3 == 0) for n in range(count)])
+    return TrainingRows(NAMES, [place, colour, x], outcomes, np.arange(count), np.arange(count))
+
+
+def test_none_and_unknown_categories_are_missing_and_the_most_frequent_is_first():
+    encoding = encoding_of(Rows(("c", "x"), [["b", "a", "b", None], [1, None, True, 2.5]]))
+    assert encoding.categories == {"c": {"b": 0.0, "a": 1.0}}
+    np.testing.assert_array_equal(
+        encoding.matrix(Rows(("c", "x"), [["a", None, "new"], [None, 3, False]])),
+        [[1.0, np.nan], [np.nan, 3.0], [np.nan, 0.0]],
+    )
+
+
+def test_an_array_with_nan_says_what_a_list_with_none_does():
+    rows = rows_of()
+    arrays = [*rows.columns[:2], np.array(rows.columns[2], dtype=np.float64)]
+    same = TrainingRows(NAMES, arrays, rows.outcomes, rows.decided_us, rows.known_us)
+    one, other = (hist_gradient_boosting(each, 3, max_iter=5) for each in (rows, same))
+    assert one.predict(rows.rows) == other.predict(same.rows) == other.predict(rows.rows)
+
+
+@pytest.mark.parametrize(("most", "split"), [(40, [True, True]), (39, [False, True]), (1, [False, False])])
+def test_only_features_of_few_categories_are_split_as_such(most, split):
+    predictor = hist_gradient_boosting(rows_of(), 0, max_iter=2, split_categories_max=most)
+    found = predictor.estimator.is_categorical_
+    assert split == [False, False] if found is None else found[:2].tolist() == split
