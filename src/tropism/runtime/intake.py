@@ -77,7 +77,8 @@ class Intake:
     Every stream is in order of time, so what is older than the last record read of every unfinished
     stream is complete. Arrivals of one moment come in order of key; those of one key, of one topic and
     producer, as they lie in the log. That order is the same however many partitions there are; ``read``
-    is told of the events before, in order of offset.
+    is told of the events before, in order of offset. ``without`` says, per topic, which types to leave out;
+    some come all the same.
     """
 
     def __init__(
@@ -87,9 +88,11 @@ class Intake:
         *,
         services: Mapping[str, frozenset[str]] | None = None,
         read: Callable[[Stream, Sequence[int]], None] | None = None,
+        without: Mapping[str, frozenset[str]] | None = None,
         chunk: int = 1024,
     ) -> None:
         self._told = read
+        self._without = without or {}
         self._log = log
         self._chunk = chunk
         self._services = services or {}
@@ -169,15 +172,20 @@ class Intake:
             self._at = 0
 
     async def _read(self, sources: Sequence[_Source]) -> dict[tuple[Partition, int], Sequence[Stored]]:
-        """Return the next page of each source: one read for all, unless two stand apart in a partition."""
+        """Return the next page of each source: one read for all that leave out the same types."""
         pages: dict[tuple[Partition, int], Sequence[Stored]] = {}
-        left = {(source.stream.partition, source.next) for source in sources}
-        while left:
-            turn = dict(sorted(left))
-            found = await self._log.read(turn, count_max=self._chunk)
-            for partition, offset in turn.items():
-                pages[partition, offset] = found.get(partition, ())
-                left.discard((partition, offset))
+        left: dict[frozenset[str], set[tuple[Partition, int]]] = {}
+        for source in sources:
+            without = self._without.get(source.stream.topic, frozenset())
+            left.setdefault(without, set()).add((source.stream.partition, source.next))
+        for without, places in left.items():
+            # Two that stand apart in a partition take two turns.
+            while places:
+                turn = dict(sorted(places))
+                found = await self._log.read(turn, count_max=self._chunk, without=without)
+                for partition, offset in turn.items():
+                    pages[partition, offset] = found.get(partition, ())
+                    places.discard((partition, offset))
         return pages
 
     def _cut(self, until_us: int, count_max: int) -> list[Arrival]:

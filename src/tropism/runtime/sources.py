@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
+from tropism.core.event import topic_of
 from tropism.ports.log import Partition
 from tropism.runtime.admission import source_topic
 from tropism.runtime.dead import redrive_topic
@@ -73,6 +74,15 @@ class Sources:
     def services(self) -> Mapping[str, frozenset[str]]:
         """Return, per topic, all services that add to it."""
         return {topic: frozenset(self._watermarks.producers(topic)) for topic in self._topics}
+
+    def without(self, known: Iterable[str]) -> Mapping[str, frozenset[str]]:
+        """Return, per topic, which of the known types are no concern of the service.
+
+        Of redriven events none is left out: one that nobody wants any more goes back to the dead letters.
+        """
+        wanted = {event_type for _, event_type in self._kinds}
+        found = {topic: frozenset(t for t in known if topic_of(t) == topic) - wanted for topic in self._topics}
+        return {topic: types for topic, types in found.items() if types}
 
     def _producers(self, topic: str) -> list[str]:
         everybody = self._watermarks.producers(topic)

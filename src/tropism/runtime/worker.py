@@ -179,7 +179,14 @@ class Worker:
             self._progress[stream] = Progress(self._cursor.places.get(stream.name, Place()))
             self._tables.fed[stream] = Fed(self._cursor.views.get(stream.name, Place()))
         offsets = {s: min(self._progress[s].taken, self._tables.fed[s].first) for s in streams}
-        self._intake = Intake(log, offsets, services=self._sources.services(), read=self._read, chunk=chunk)
+        self._intake = Intake(
+            log,
+            offsets,
+            services=self._sources.services(),
+            read=self._read,
+            without=self._sources.without(self._codec.types),
+            chunk=chunk,
+        )
         self._aside = await Aside.open(
             self.service, self._cursor, self._tables, self._codec, log, self._options.chunk
         )
