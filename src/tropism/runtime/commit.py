@@ -24,6 +24,10 @@ from tropism.runtime.values import Values
 from tropism.runtime.work import Item
 
 
+HELD_MAX = 1024
+"""With so many items at hand, a commit waits for no more."""
+
+
 @dataclass
 class Step:
     """What one commit contains."""
@@ -38,7 +42,8 @@ class Committer:
     """Commits finished items, as many at a time as finished while the last commit ran.
 
     In event time, items commit in order, so outputs lie in the log in order of time, whatever took long
-    in between. Live, they commit as they finish, and the cursor remembers the gaps.
+    in between; and while a worker has more at hand, it ``holds`` commits until they are worth their sync.
+    Live, they commit as they finish, and the cursor remembers the gaps.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class Committer:
         """Up to when everything is in the store."""
         self._dirty = asyncio.Event()
         self._touched = self._stale = False
+        self._held = self._urgent = False
         self._settled = asyncio.Event()
         self._settled.set()
 
@@ -113,16 +119,30 @@ class Committer:
         self._touched = True
         self.poke()
 
+    def hold(self) -> None:
+        """Let commits wait: more comes at once."""
+        self._held = not self._live
+
+    def release(self) -> None:
+        """Let commits go on."""
+        if self._held:
+            self._held = False
+            self._dirty.set()
+
     async def wait_settled(self) -> None:
         """Return when everything admitted is committed."""
-        await self._settled.wait()
+        while not self._settled.is_set():
+            self._urgent = True
+            self._dirty.set()
+            await self._settled.wait()
 
     async def run(self) -> None:
         """Commit whenever something finished, until cancelled. Raises: FencedError."""
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            await self.commit()
+            if not self._held or self._urgent or self._touched or len(self._queue) >= HELD_MAX:
+                await self.commit()
 
     async def flush(self) -> None:
         """Store how far the cursor is, and return when everything admitted is committed."""
@@ -143,6 +163,7 @@ class Committer:
         self.committed_us = max(self.committed_us, step.frontier_us)
         self._advance(step.frontier_us)
         if not self._queue and not self._dirty.is_set():
+            self._urgent = False
             self._settled.set()
 
     def _step(self) -> Step:

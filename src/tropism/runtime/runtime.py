@@ -20,7 +20,7 @@ from tropism.runtime.handler import Expired, Handler, Shape, Tick
 from tropism.runtime.inject import Output
 from tropism.runtime.patience import PatientLog, patiently
 from tropism.runtime.service import Service
-from tropism.runtime.sources import kinds_of, side_topics_of, topics_of
+from tropism.runtime.sources import kinds_aside, kinds_of, side_topics_of, topics_of
 from tropism.runtime.watermarks import FOREVER_US, Kind, Watermarks
 from tropism.runtime.worker import Worker, WorkerOptions
 
@@ -109,7 +109,7 @@ class Runtime:
         if missing:
             await self.platform.log.create_topics(missing)
 
-    async def _worker_options(self) -> WorkerOptions:
+    async def _worker_options(self, service: Service) -> WorkerOptions:
         options = self.options
         return WorkerOptions(
             holder=options.holder or f"{socket.gethostname()}/{os.getpid()}",
@@ -120,8 +120,14 @@ class Runtime:
             ticks_from_us=options.start_us,
             ignore_unknown=options.ignore_unknown,
             gave_up=options.gave_up,
-            announces=bool(self._elsewhere),
+            announces=self._is_awaited_elsewhere(service),
         )
+
+    def _is_awaited_elsewhere(self, service: Service) -> bool:
+        """Say whether a service of another process waits for this one's events."""
+        others = [other for other in self._everyone if other.name in self._elsewhere]
+        wanted = {kind for other in others for kind in (*kinds_of(other), *kinds_aside(other))}
+        return not wanted.isdisjoint(producers_of([service]))
 
     async def _start_us(self) -> int:
         """Return when event time begins: with the first fact; without any, where the sources stand."""
@@ -143,7 +149,7 @@ class Runtime:
 
     async def _keep_running(self, service: Service) -> None:
         """Run a service; wait for its lease where another has it, also after losing it."""
-        options = await patiently(self.platform.clock, self._worker_options)
+        options = await patiently(self.platform.clock, lambda: self._worker_options(service))
         worker = Worker(service, self.platform, self.codec, self.watermarks, options)
         self.workers[service.name] = worker
         while True:

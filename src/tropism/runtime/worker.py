@@ -290,14 +290,18 @@ class Worker:
             changed = self._watermarks.change
             ends = least(self._intake.ends, self._aside.ends) if self._live else {}
             await self._wait_for_room()
+            self._committer.hold()
             if not self._stopping.is_set() and not await self._admit():
+                self._committer.release()
                 self._is_waiting = True
                 await self._wait_for_more(changed, ends)
                 self._is_waiting = False
+        self._committer.release()
         await asyncio.Event().wait()
 
     async def _wait_for_room(self) -> None:
         while self._committer.in_flight >= self._options.in_flight_max:
+            self._committer.release()
             self._room.clear()
             await self._room.wait()
 
