@@ -11,6 +11,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
+from tropism.adapters.sqlite.checkpoint import Checkpointer
 from tropism.adapters.sqlite.address import bind, lock_path, socket_path
 from tropism.adapters.sqlite.schema import connect_writer
 from tropism.adapters.sqlite.tables import Tables
@@ -62,7 +63,7 @@ class Owner:
             connection = connect_writer(path)
             undo.callback(connection.close)
             tables = Tables(connection, partitions_default=partitions_default)
-            writer = Writer(connection, tables, name)
+            writer = Writer(connection, tables, name, Checkpointer(path))
             listener(writer.ends)
             server = _Server(bind(path), writer)
             writer.start(listener, server.spread)

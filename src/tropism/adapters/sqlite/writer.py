@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+from tropism.adapters.sqlite.checkpoint import Checkpointer
 from tropism.adapters.sqlite.errors import translated
 from tropism.adapters.sqlite.tables import Tables
 from tropism.adapters.sqlite.wire import Append, Apply, Drop, Operation, Result
@@ -28,8 +29,11 @@ class _Task(NamedTuple):
 class Writer:
     """Applies operations in the order they come, in groups; callers wait for the sync of their group."""
 
-    def __init__(self, connection: sqlite3.Connection, tables: Tables, name: str) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, tables: Tables, name: str, checkpointer: Checkpointer
+    ) -> None:
         self._sql = connection
+        self._checkpointer = checkpointer
         self._tables = tables
         self._name = name
         self._queue: SimpleQueue[_Task | None] = SimpleQueue()
@@ -46,6 +50,7 @@ class Writer:
     def start(self, *listeners: Listener) -> None:
         """Begin to work, and tell these about every growth."""
         self._listeners = listeners
+        self._checkpointer.start()
         self._thread.start()
 
     def submit(self, operation: Operation | Drop, connection: int = 0) -> asyncio.Future[Result]:
@@ -62,6 +67,7 @@ class Writer:
         self._closed = True
         self._queue.put(None)
         self._thread.join()
+        self._checkpointer.close()
         self._sql.close()
 
     def _work(self) -> None:
@@ -75,6 +81,7 @@ class Writer:
                     for listener in self._listeners:
                         listener(grown)
                 _settle(group, outcomes)
+                self._checkpointer.committed(self._sql)
 
     def _take(self) -> tuple[list[_Task], bool]:
         """Wait for a task, and return it with all that came meanwhile; False once closed."""
