@@ -336,7 +336,7 @@ class Worker:
     def _bound_us(self) -> int:
         """Return the moment up to which everything this service reads is in the log."""
         main_us, lead_us, longest_us = self._sources.bounds_us()
-        if lead_us < main_us and lead_us - self._frontier_us < longest_us // 2:
+        if lead_us < main_us and lead_us - self._frontier_us < longest_us // 8:
             # Whoever we wait for waits for us too: in half-allowance strides, the two take few steps.
             return self._frontier_us
         bound_us = min(main_us, lead_us)
