@@ -64,8 +64,9 @@ def whatif(
     from tropism.whatif.table import Roles
 
     if (label_at is None) == (delay_rows is None):
+        fact = "it is not said" if label_at is None else "--label-at and --delay-rows both say"
         raise InvalidInputError(
-            f"Cannot replay {str(table)!r}: it is not said when a label was known. "
+            f"Cannot replay {str(table)!r}: {fact} when a label was known. "
             f"Give either --label-at COL or --delay-rows N."
         )
     roles = Roles(time, label, label_at, delay_rows, key, tuple(drop or ()))

@@ -44,7 +44,8 @@ def read_sheet(path: Path) -> Sheet:
     Raises: NotFoundError; InvalidInputError if it is no table; NotSupportedError where an extra is missing.
     """
     if not path.is_file():
-        raise NotFoundError(f"Cannot read {str(path)!r}: there is no such file. Name a CSV or Parquet file.")
+        fact = "it is a folder" if path.is_dir() else "there is no such file"
+        raise NotFoundError(f"Cannot read {str(path)!r}: {fact}. Name a CSV or Parquet file.")
     kind = path.suffix.lower()
     if kind in PARQUETS:
         return Sheet(path, tuple(_parquet(path)), 1)
