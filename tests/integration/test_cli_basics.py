@@ -60,6 +60,25 @@ def test_what_is_wrong_with_the_app_is_one_line(folder):
     assert len(error.strip().splitlines()) == 1
 
 
+def test_a_missing_extra_is_named(folder):
+    """Where a module is not there that an extra brings, one line says which."""
+    folder.write("numpy.py", "raise ModuleNotFoundError('No module named numpy', name='numpy')\n")
+    folder.write("shop.py", "from tropism import Model\n")
+    folder.write("table.csv", "when,label\n")
+    for command, told in (
+        (("run", "--list", "--app", "shop:app"), "Cannot load app 'shop:app': 'numpy' is not installed"),
+        (
+            ("whatif", "table.csv", "--time", "when", "--label", "label", "--delay-rows", "1"),
+            "Cannot run 'tropism whatif': 'numpy' is not installed",
+        ),
+    ):
+        error = folder.run(*command, code=1, apart=True).err
+        assert f"{told}. Run pip install 'tropism[models]'." in error
+        assert error.count("\n") == 1
+    told = folder.run("demo", "flights", code=1, apart=True).err
+    assert "Run pip install 'tropism[demo]'." in told
+
+
 def test_an_option_comes_before_the_variable_before_the_file(folder):
     folder.write("shop.py", APP)
     folder.write("tropism.toml", 'app = "absent:app"\n')

@@ -1,7 +1,6 @@
 """Living through a table on the real engine, in event time, in memory."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from tropism.app.app import App
 from tropism.core.time import to_us
 from tropism.models.model import Model
 from tropism.models.policy import Policy
+from tropism.models.progress import Progress, Say
 from tropism.models.rows import Train
 from tropism.models.steps import Step, count_of, digest_of, read_steps, read_topic
 from tropism.ports.log import Log
@@ -25,20 +25,6 @@ from tropism.whatif.table import Table
 
 PARTITIONS = 1
 TOPICS = {"table": PARTITIONS}
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a replay is: events taken in of how many, up to when in event time, and who decides."""
-
-    stage: str
-    done: int
-    total: int
-    time_us: int | None = None
-    champion: int = 0
-
-
-Say = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)

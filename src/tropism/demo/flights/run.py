@@ -2,21 +2,21 @@
 
 import asyncio
 import os
-import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from tropism.app.app import App
 from tropism.app.platform import Settings, open_platform
 from tropism.core.envelope import Record
-from tropism.core.time import MICROSECONDS, hours, to_us
+from tropism.core.errors import InvalidInputError
+from tropism.core.time import MICROSECONDS, hours, iso, to_us
 from tropism.demo.flights.app import flights_app
+from tropism.demo.flights.folder import Manifest, held
 from tropism.demo.flights.source import data_folder, flight_records
 from tropism.models.policy import Policy
+from tropism.models.progress import Progress, Say
 from tropism.ports.platform import Platform
 from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.runtime.watermarks import FOREVER_US
@@ -25,20 +25,6 @@ TOPICS = {"flights": 4, "weather": 4}
 LOAD_COUNT = 10_000
 AFTER = hours(36)
 """How long the clock runs past the last fact: every decision then has an outcome or has expired."""
-
-Say = Callable[["Progress"], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is: what it does, how much of how much is done, and up to when in event time."""
-
-    stage: str
-    done: int
-    total: int
-    time_us: int | None = None
-    champion: int = 0
-    versions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +36,6 @@ class FlightsOptions:
     seed: int = 0
     speed: float | None = None
     policy: Policy | None = None
-
-
-class Manifest(msgspec.Struct):
-    """What a folder holds, so that an interrupted run goes on and another one starts anew."""
-
-    until_us: int
-    seed: int
-    policy: str
-    finished: bool = False
 
 
 @dataclass
@@ -90,32 +67,22 @@ def settings_of(folder: Path) -> Settings:
 @asynccontextmanager
 async def opened(options: FlightsOptions) -> AsyncIterator[Platform]:
     """Open the folder's platform: as it was left if that run was the same and unfinished, else empty."""
-    manifest = _manifest(options)
-    path = options.folder / "run.json"
-    if _read(path) != manifest:
-        shutil.rmtree(options.folder, ignore_errors=True)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.encode(manifest))
-    async with open_platform(settings_of(options.folder)) as platform:
-        yield platform
-    manifest.finished = True
-    path.write_bytes(msgspec.json.encode(manifest))
-
-
-def _manifest(options: FlightsOptions) -> Manifest:
-    return Manifest(options.until_us, options.seed, repr(options.policy))
-
-
-def _read(path: Path) -> Manifest | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, msgspec.MsgspecError):
-        return None
+    manifest = Manifest(options.until_us, options.seed, repr(options.policy))
+    with held(options.folder, manifest):
+        async with open_platform(settings_of(options.folder)) as platform:
+            yield platform
 
 
 async def load(platform: Platform, options: FlightsOptions, say: Say) -> int:
-    """Put the facts into the log, going on where an interrupted load stopped; return when they end."""
+    """Put the facts into the log, going on where an interrupted load stopped; return when they end.
+
+    Raises: InvalidInputError if there are none; NotSupportedError where the data are not installed.
+    """
     records = await asyncio.to_thread(flight_records, data_folder(), options.until_us)
+    if not records:
+        raise InvalidInputError(
+            f"Cannot run until {iso(options.until_us)}: nothing is known before. Choose a day of 2013."
+        )
     await platform.log.create_topics(TOPICS)
     ends = await platform.log.ends(TOPICS)
     # Loaded in one fixed order, a batch at a time, all or none of it: what is there is the beginning.

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tropism.core.time import days, to_us
-from tropism.demo.flights.comparing import WEEK_US, Way
+from tropism.core.time import days, hours, iso, to_us
+from tropism.demo.flights.comparing import SCORED_FROM_US, WEEK_US, Way
 from tropism.demo.flights.results import Results
 from tropism.models.drift import population_stability
 from tropism.models.metrics import Scores, brier, calibration_curve, log_loss, roc_auc
@@ -24,6 +24,9 @@ from tropism.web.spans import Span, Stage
 from tropism.web.steps import told_of
 
 DAY_US = to_us(days(1))
+MIDNIGHT_US = to_us(hours(5))
+"""When a day begins in New York in winter, in UTC."""
+
 STORM_SHARE = 0.15
 """A day on which more than this share of the flights was cancelled is a storm."""
 
@@ -73,6 +76,27 @@ def training_seconds(results: Results) -> float:
     return float(sum(s.data["seconds"] for s in results.steps if s.type == "training.trained.v1"))
 
 
+def scored_words(results: Results) -> str:
+    """Return from when to when decisions were scored; nothing where the run ended before."""
+    last_us = int(results.rows.decided_us[-1]) if len(results.rows) else 0
+    if last_us < SCORED_FROM_US:
+        return ""
+    days_scored = [iso(at_us - MIDNIGHT_US)[:10] for at_us in (SCORED_FROM_US, last_us)]
+    return " to ".join(days_scored)
+
+
+def parts_of(stages: dict[str, float]) -> tuple[tuple[str, float], ...]:
+    """Return where the time went, each second once: trainings apart from the rest of the run."""
+    parts: dict[str, float] = {}
+    trained = stages.get("training, of run", 0.0)
+    for name, seconds in stages.items():
+        if name == "run":
+            parts |= {"event path": max(0.0, seconds - trained), "training": trained}
+        elif name != "training, of run":
+            parts[name] = seconds
+    return tuple(parts.items())
+
+
 def report_of(
     results: Results, ways: Sequence[Way], summary: dict[str, Any], *, version: str, seed: int, command: str
 ) -> FlightsReport:
@@ -94,7 +118,7 @@ def report_of(
         calibration=tuple(_calibration(way, results) for way in ways),
         latency=_latency(results),
         versions=tuple(spans_of(results.steps)),
-        stages=tuple(summary["stages"].items()),
+        stages=parts_of(summary["stages"]),
         version=version,
         seed=seed,
         digest=results.digest,
