@@ -120,6 +120,25 @@ def test_doctor_names_each_problem_and_leaves_with_1(folder):
     assert "Restore the file" in folder.run("doctor", code=1, TROPISM_APP="shop:app").out
 
 
+def test_doctor_warns_of_a_disk_that_is_nearly_full(folder, monkeypatch):
+    folder.write("shop.py", APP)
+    assert folder.run("doctor", "--app", "shop:app").out
+    monkeypatch.setattr("tropism.cli.checkup.FREE_BYTES_MIN", 2**62)
+    report = folder.run("doctor", "--app", "shop:app", "--json", code=1).json
+    (problem,) = report["problems"]
+    assert "MiB left. Free some space." in problem
+
+
+def test_doctor_does_not_say_what_it_could_not_see(folder):
+    folder.write("shop.py", APP)
+    told = folder.run("doctor", "--app", "shop:app", code=1, TROPISM_LOG="kafak://x").out
+    assert (
+        "Consumers are not known while a port is not open."
+        in folder.run("doctor", code=1, TROPISM_LOG="kafak://x").err
+    )
+    assert "No consumer has run here." not in told
+
+
 def test_new_makes_an_app_once(folder):
     folder.run("new", "my-shop")
     listed = folder.run("run", "--list", "--app", "app:app", code=1)

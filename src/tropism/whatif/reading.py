@@ -1,7 +1,7 @@
 """Files as columns: CSV through the standard library, Parquet through pyarrow."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -72,7 +72,7 @@ def _columns(path: Path, reader: Any) -> list[Raw]:
     names = [name.strip() for name in next(reader, [])]
     check_names(path, names)
     columns: list[list[str]] = [[] for _ in names]
-    for cells in reader:
+    for cells in _rows(path, reader):
         if not cells:
             continue
         if len(cells) != len(names):
@@ -83,6 +83,20 @@ def _columns(path: Path, reader: Any) -> list[Raw]:
         for column, cell in zip(columns, cells, strict=True):
             column.append(cell)
     return [Raw(name, "text", column) for name, column in zip(names, columns, strict=True)]
+
+
+def _rows(path: Path, reader: Any) -> Iterator[list[str]]:
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InvalidInputError(
+                f"Cannot read {str(path)!r}: the row of line {line} is broken ({error}). Mend the line."
+            ) from error
+        yield cells
 
 
 def check_names(path: Path, names: Iterable[str]) -> None:

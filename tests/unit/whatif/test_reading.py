@@ -175,7 +175,7 @@ def test_csv_of_any_separator(tmp_path, separator):
         (b"a,\n1,2\n", "a column has no name"),
         (b"a,b\n1,2\n1\n", "line 3 has 1 values for 2 columns"),
         (b"a,b\n\xff,2\n", "it is not UTF-8"),
-        (b'a,b\n"1,2\n', "unexpected end of data"),
+        (b'a,b\n"1,2\n', r"the row of line 2 is broken \(unexpected end of data\). Mend the line."),
     ],
 )
 def test_a_broken_csv_says_where(tmp_path, content, fact):
