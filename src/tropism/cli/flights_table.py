@@ -25,7 +25,7 @@ def print_flights(ways: tuple["Way", ...], summary: dict[str, Any], scored: str)
 
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
     if scored:
-        table = Table(box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
         table.add_column("")
         for title in TITLES:
             table.add_column(title, justify="right", vertical="bottom")

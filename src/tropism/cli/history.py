@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import msgspec
 
 from tropism.core.errors import InvalidInputError, NotSupportedError
+from tropism.whatif.reading import why_unreadable
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _BATCH = 10_000
@@ -43,8 +44,9 @@ class Table:
         self._packed = bool(suffixes) and suffixes[-1] == ".gz"
         kind = (suffixes[:-1] if self._packed else suffixes)[-1:]
         self._kind = kind[0] if kind else ""
-        if not path.is_file():
-            raise InvalidInputError(f"Cannot import {str(path)!r}: there is no such file. {_REMEDY}")
+        fact = why_unreadable(path)
+        if fact is not None:
+            raise InvalidInputError(f"Cannot import {str(path)!r}: {fact}. {_REMEDY}")
         if self._kind not in {*_SEPARATORS, ".ndjson", ".jsonl", ".parquet"}:
             raise InvalidInputError(f"Cannot import {str(path)!r}: its kind is unknown. {_REMEDY}")
         self.columns = self._columns()

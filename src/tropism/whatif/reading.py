@@ -1,6 +1,7 @@
 """Files as columns: CSV through the standard library, Parquet through pyarrow."""
 
 import csv
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,8 @@ def read_sheet(path: Path) -> Sheet:
 
     Raises: NotFoundError; InvalidInputError if it is no table; NotSupportedError where an extra is missing.
     """
-    if not path.is_file():
-        fact = "it is a folder" if path.is_dir() else "there is no such file"
+    fact = why_unreadable(path)
+    if fact is not None:
         raise NotFoundError(f"Cannot read {str(path)!r}: {fact}. Name a CSV or Parquet file.")
     kind = path.suffix.lower()
     if kind in PARQUETS:
@@ -54,6 +55,18 @@ def read_sheet(path: Path) -> Sheet:
     raise InvalidInputError(
         f"Cannot read {str(path)!r}: its kind {kind!r} is unknown. Name a .csv, .tsv or .parquet file."
     )
+
+
+def why_unreadable(path: Path) -> str | None:
+    """Return why a file cannot be opened, None where it can."""
+    try:
+        if path.is_dir():
+            return "it is a folder"
+        if not path.exists():
+            return "there is no such file"
+    except OSError as error:  # such as a folder above that may not be looked into
+        return f"{error.strerror}"
+    return None if os.access(path, os.R_OK) else "you may not read it"
 
 
 def _text(path: Path) -> list[Raw]:

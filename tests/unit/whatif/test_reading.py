@@ -190,6 +190,17 @@ def test_a_folder_is_no_table(tmp_path):
         read_sheet(tmp_path)
 
 
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.access", lambda *_: False)
+        with pytest.raises(NotFoundError, match="you may not read it. Name a CSV or Parquet file."):
+            read_sheet(tmp_path / "t.csv")
+    (tmp_path / "long").write_text("")
+    with pytest.raises(NotFoundError, match="File name too long"):
+        read_sheet(tmp_path / ("x" * 300 + ".csv"))
+
+
 def test_files_that_are_no_tables(tmp_path):
     with pytest.raises(NotFoundError, match="there is no such file"):
         read_sheet(tmp_path / "none.csv")
