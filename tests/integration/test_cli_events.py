@@ -71,6 +71,13 @@ def test_publish_checks_dedups_and_tells(shop):
     }
 
 
+def test_publishing_from_far_ahead_is_warned_of(shop):
+    """A wrong clock cannot be taken back: who publishes with one hears what it does."""
+    arguments = ("events", "publish", PAID, "--data", '{"order": "a", "amount": 1}', "--time")
+    assert "Careful: 2400-01-01T00:00:00Z lies ahead." in shop.run(*arguments, "2400-01-01").err
+    assert "Careful" not in shop.run(*arguments, "2020-01-01").err
+
+
 def test_publish_refuses_what_does_not_fit(shop):
     def refused(*arguments):
         error = shop.run("events", "publish", *arguments, code=1).err

@@ -107,6 +107,13 @@ def test_what_is_absent_is_shown_as_absent(flights):
     assert "No outcome is known yet" in flights_report.render(EMPTY_REPORT)
 
 
+def test_a_storm_after_the_last_week_is_not_in_the_legend(flights):
+    year = flights()
+    assert ">storm<" in flights_report.render(year)
+    late = tuple(replace(band, start_us=2**52, end_us=2**52 + 1) for band in year.storms)
+    assert ">storm<" not in flights_report.render(replace(year, storms=late, versions=()))
+
+
 def test_names_from_a_users_table_are_text(flights, card):
     point = Quality(0, 9, 0.5, 0.5, 0.5, 0.5)
     report = FlightsReport(
