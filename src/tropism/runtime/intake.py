@@ -86,7 +86,8 @@ class Intake:
             if len(self._held) < count_max:
                 complete_us = await self._fill(bound_us)
             elif self._held:
-                complete_us = min(bound_us, self._held[-1][0])
+                # Live, older facts may have come in behind newer ones: the first can always be taken.
+                complete_us = min(bound_us, max(self._held[0][0], self._held[-1][0]))
             taken = self._cut(complete_us, count_max)
             if taken or complete_us >= bound_us:
                 break
