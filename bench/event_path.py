@@ -41,14 +41,15 @@ def measure() -> dict[str, object]:
 async def _round() -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         options = run.FlightsOptions(Path(folder) / "flights", parse_iso(UNTIL), policy=NO_TRAINING)
-        async with run.opened(options) as platform:
+        async with run.opened(options) as opened:
+            platform = opened.platform
             end_us = await run.load(platform, options, lambda _: None)
             events = sum((await platform.log.ends(run.TOPICS)).values())
             started = time.perf_counter()
             decisions = await _raw(platform, Path(folder) / "raw.db")
             raw = events / (time.perf_counter() - started)
             started = time.perf_counter()
-            await run.run(platform, run.system(options), end_us, options, lambda _: None)
+            await run.run(opened, run.system(options), end_us, options, lambda _: None)
             ours = events / (time.perf_counter() - started)
             assert decisions == sum((await platform.log.ends(["decisions"])).values())
         return ours, raw

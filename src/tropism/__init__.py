@@ -3,22 +3,21 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tropism.app.app import App
-from tropism.core.envelope import Envelope
-from tropism.core.errors import TropismError
-from tropism.core.event import Event
-from tropism.core.time import days, hours, minutes, seconds
-from tropism.runtime.batch import Batch
-from tropism.runtime.handler import Expired, Tick
-from tropism.runtime.inject import Output, State, use
-from tropism.runtime.retry import Retry
-from tropism.runtime.service import Service
-from tropism.runtime.view import Reader, View, age, count, last, mean, total
-
 if TYPE_CHECKING:
+    from tropism.app.app import App
+    from tropism.core.envelope import Envelope
+    from tropism.core.errors import TropismError
+    from tropism.core.event import Event
+    from tropism.core.time import days, hours, minutes, seconds
     from tropism.models.model import Model, Outcome
     from tropism.models.policy import Policy
     from tropism.models.serving import Decider
+    from tropism.runtime.batch import Batch
+    from tropism.runtime.handler import Expired, Tick
+    from tropism.runtime.inject import Output, State, use
+    from tropism.runtime.retry import Retry
+    from tropism.runtime.service import Service
+    from tropism.runtime.view import Reader, View, age, count, last, mean, total
 
 __all__ = [
     "App",
@@ -50,17 +49,36 @@ __all__ = [
     "use",
 ]
 
-_MODELS = {
-    "Decider": "tropism.models.serving",
-    "Model": "tropism.models.model",
-    "Outcome": "tropism.models.model",
-    "Policy": "tropism.models.policy",
+_HOMES = {
+    "tropism.app.app": ("App",),
+    "tropism.core.envelope": ("Envelope",),
+    "tropism.core.errors": ("TropismError",),
+    "tropism.core.event": ("Event",),
+    "tropism.core.time": ("days", "hours", "minutes", "seconds"),
+    "tropism.models.model": ("Model", "Outcome"),
+    "tropism.models.policy": ("Policy",),
+    "tropism.models.serving": ("Decider",),
+    "tropism.runtime.batch": ("Batch",),
+    "tropism.runtime.handler": ("Expired", "Tick"),
+    "tropism.runtime.inject": ("Output", "State", "use"),
+    "tropism.runtime.retry": ("Retry",),
+    "tropism.runtime.service": ("Service",),
+    "tropism.runtime.view": ("Reader", "View", "age", "count", "last", "mean", "total"),
 }
-"""Names whose modules need numpy, which is an extra: imported when they are first asked for."""
+"""Where names live. Each is imported when it is first asked for: models need numpy, which is an extra, and
+the command line wants hardly any of them."""
+
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name of the models layer when it is first used."""
-    if name not in _MODELS:
+    """Import a public name when it is first used."""
+    if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODELS[name]), name)
+    found = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    """Return what may be asked for."""
+    return sorted({*globals(), *__all__})

@@ -125,6 +125,15 @@ def test_importing_is_light(statement: str) -> None:
     assert not roots & HEAVY
 
 
+def test_the_command_line_starts_light() -> None:
+    """Before it is known what is asked for, next to nothing is loaded."""
+    loaded = loaded_by("import tropism.cli.main")
+    assert not {"asyncio", "msgspec", "rich", "sqlite3", "numpy"} & loaded
+    assert not [
+        name for name in loaded if name.startswith(("tropism.runtime", "tropism.app", "tropism.models"))
+    ]
+
+
 def test_importing_loads_no_layer_above() -> None:
     """The package itself loads no models, adapters, tests or commands."""
     loaded = loaded_by("import tropism")

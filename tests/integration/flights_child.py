@@ -31,11 +31,11 @@ async def main(folder: str, until: str, speed: str) -> None:
     options = run.FlightsOptions(
         Path(folder), parse_iso(until), seed=7, speed=float(speed) or None, policy=QUICK
     )
-    async with run.opened(options) as platform:
-        end_us = await run.load(platform, options, lambda _: None)
+    async with run.opened(options) as opened:
+        end_us = await run.load(opened.platform, options, lambda _: None)
         print("loaded", flush=True)
-        await run.run(platform, run.system(options), end_us, options, lambda _: None)
-        results = await read_results(platform.log, FlightFeatures._fields)
+        await run.run(opened, run.system(options), end_us, options, lambda _: None)
+        results = await read_results(opened.platform.log, FlightFeatures._fields)
     kinds = [step.type for step in results.steps]
     summary = {
         "decisions": len(results.rows),

@@ -60,6 +60,25 @@ def test_what_is_wrong_with_the_app_is_one_line(folder):
     assert len(error.strip().splitlines()) == 1
 
 
+def test_a_missing_extra_is_named(folder):
+    """Where a module is not there that an extra brings, one line says which."""
+    folder.write("numpy.py", "raise ModuleNotFoundError('No module named numpy', name='numpy')\n")
+    folder.write("shop.py", "from tropism import Model\n")
+    folder.write("table.csv", "when,label\n")
+    for command, told in (
+        (("run", "--list", "--app", "shop:app"), "Cannot load app 'shop:app': 'numpy' is not installed"),
+        (
+            ("whatif", "table.csv", "--time", "when", "--label", "label", "--delay-rows", "1"),
+            "Cannot run 'tropism whatif': 'numpy' is not installed",
+        ),
+    ):
+        error = folder.run(*command, code=1, apart=True).err
+        assert f"{told}. Run pip install 'tropism[models]'." in error
+        assert error.count("\n") == 1
+    told = folder.run("demo", "flights", code=1, apart=True).err
+    assert "Run pip install 'tropism[demo]'." in told
+
+
 def test_an_option_comes_before_the_variable_before_the_file(folder):
     folder.write("shop.py", APP)
     folder.write("tropism.toml", 'app = "absent:app"\n')
@@ -99,6 +118,25 @@ def test_doctor_names_each_problem_and_leaves_with_1(folder):
     assert "All is well." in folder.run("doctor", TROPISM_APP="shop:app").out
     (folder.path / ".tropism" / "tropism.db").write_bytes(b"no database" * 1000)
     assert "Restore the file" in folder.run("doctor", code=1, TROPISM_APP="shop:app").out
+
+
+def test_doctor_warns_of_a_disk_that_is_nearly_full(folder, monkeypatch):
+    folder.write("shop.py", APP)
+    assert folder.run("doctor", "--app", "shop:app").out
+    monkeypatch.setattr("tropism.cli.checkup.FREE_BYTES_MIN", 2**62)
+    report = folder.run("doctor", "--app", "shop:app", "--json", code=1).json
+    (problem,) = report["problems"]
+    assert "MiB left. Free some space." in problem
+
+
+def test_doctor_does_not_say_what_it_could_not_see(folder):
+    folder.write("shop.py", APP)
+    told = folder.run("doctor", "--app", "shop:app", code=1, TROPISM_LOG="kafak://x").out
+    assert (
+        "Consumers are not known while a port is not open."
+        in folder.run("doctor", code=1, TROPISM_LOG="kafak://x").err
+    )
+    assert "No consumer has run here." not in told
 
 
 def test_new_makes_an_app_once(folder):

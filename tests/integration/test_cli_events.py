@@ -1,5 +1,6 @@
 """Reading, publishing and importing events, as users do it."""
 
+import gzip
 import json
 import signal
 
@@ -68,6 +69,13 @@ def test_publish_checks_dedups_and_tells(shop):
         "at": None,
         "express": False,
     }
+
+
+def test_publishing_from_far_ahead_is_warned_of(shop):
+    """A wrong clock cannot be taken back: who publishes with one hears what it does."""
+    arguments = ("events", "publish", PAID, "--data", '{"order": "a", "amount": 1}', "--time")
+    assert "Careful: 2400-01-01T00:00:00Z lies ahead." in shop.run(*arguments, "2400-01-01").err
+    assert "Careful" not in shop.run(*arguments, "2020-01-01").err
 
 
 def test_publish_refuses_what_does_not_fit(shop):
@@ -184,6 +192,24 @@ def test_import_csv_converts_reports_and_is_idempotent(shop):
     assert events[3]["data"]["note"] is None
 
 
+def test_a_quote_that_is_not_closed_costs_its_own_line_and_no_other(shop):
+    """Rows after it are imported, and a value that rightly spans lines stays whole."""
+    rows = [f"2030-01-01,o{n},{n}," for n in range(4000)]
+    rows[5] = '2030-01-01,"o5,5,'
+    rows[7] = '2030-01-01,o7,7,"two\nlines"'
+    shop.write("paid.csv", "\n".join(["t,order,amount,note", *rows]) + "\n")
+    done = shop.run("events", "import", "paid.csv", "--type", PAID, "--time", "t", "--json", code=1)
+    assert (done.json["imported"], done.json["rejected"]) == (3999, 1)
+    (reject,) = lines((shop.path / "paid.csv.rejects.ndjson").read_text())
+    assert reject == {
+        "line": 7,
+        "error": "a quote that it opens is not closed",
+        "row": {"text": '2030-01-01,"o5,5,'},
+    }
+    notes = [event["data"]["note"] for event in shop.run("events", "tail", "--json", "-n", "5000").json]
+    assert notes.count("two\nlines") == 1
+
+
 def test_unsorted_times_are_sorted_first_and_ids_of_a_column_count_once(shop):
     rows = [
         {"id": n % 90, "order": "k", "amount": n, "t": f"2030-01-{1 + n * 7 % 28:02}T00:00:00Z"}
@@ -226,6 +252,11 @@ def test_import_refuses_what_it_cannot_read(shop):
     shop.write("no.parquet", "no parquet")
     (shop.path / "latin.csv").write_bytes("time,order,amount\n2030-01-01,é,1\n".encode("latin-1"))
 
+    text = "time,order,amount\n" + "".join(f"2030-01-01,o{n * 7919 % 9973},{n}\n" for n in range(9000))
+    packed = bytearray(gzip.compress(text.encode()))
+    packed[1000:2000] = b"\xff" * 1000
+    (shop.path / "torn.csv.gz").write_bytes(bytes(packed))
+
     def refused(*arguments, type=PAID, time="time"):
         return shop.run("events", "import", *arguments, "--type", type, "--time", time, code=1).err
 
@@ -237,6 +268,7 @@ def test_import_refuses_what_it_cannot_read(shop):
     assert "names 'time' twice" in refused("twice.csv")
     assert "no Parquet file" in refused("no.parquet")
     assert "it is not UTF-8" in refused("latin.csv")
+    assert "Convert or mend the file." in refused("torn.csv.gz")
     assert "time zone 'Mars'" in refused("paid.csv", "--field", "amount=order", "--zone", "Mars")
     assert "Write it as FIELD=COLUMN" in refused("paid.csv", "--field", "amount")
     assert "has no key" in refused("paid.csv", "--key", "order", type="ops.ping.v1")

@@ -67,10 +67,9 @@ class App:
         for model in self.models:
             if model.name == name:
                 return model
-        raise InvalidInputError(
-            f"Cannot use model {name!r}: app {self.name!r} has no such model. "
-            f"Name one of {[model.name for model in self.models]}."
-        )
+        names = [model.name for model in self.models]
+        remedy = f"Name one of {names}." if names else "Let one of its handlers use one."
+        raise InvalidInputError(f"Cannot use model {name!r}: app {self.name!r} has no such model. {remedy}")
 
 
 def _views(app: App) -> list[View]:

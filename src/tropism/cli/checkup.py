@@ -1,10 +1,12 @@
 """Looking at a deployment without changing it."""
 
 import platform as machine
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,6 +26,8 @@ from tropism.runtime.runtime import check, with_repartitions
 from tropism.runtime.sources import topics_of
 
 _UNBOUNDED = 2**62
+FREE_BYTES_MIN = 64 * 2**20
+"""With less left on a disk, a service or a training may come to a stand at any moment."""
 
 
 class PortReport(msgspec.Struct):
@@ -127,9 +131,24 @@ async def _examine_ports(settings: Settings, app: App | None, report: Report, st
             found.ok, found.problem = False, str(error)
             if str(error) not in report.problems:
                 report.problems.append(str(error))
+    report.problems.extend(_nearly_full(settings))
     if {"log", "state", "blobs", "compute"} <= set(ports):
         platform = Platform(**ports, clock=SystemClock())
         await _examine_services(platform, app, report)
+
+
+def _nearly_full(settings: Settings) -> list[str]:
+    """Return which disks have hardly any room left for what is stored."""
+    found: dict[int, str] = {}
+    for url in (settings.log, settings.state, settings.blobs):
+        scheme, _, rest = url.partition(":")
+        path = Path(rest.removeprefix("///") if scheme == "sqlite" else rest)
+        if scheme in {"sqlite", "file"} and path.exists():
+            free = shutil.disk_usage(path).free
+            if free < FREE_BYTES_MIN:
+                told = f"its disk has {free / 2**20:.0f} MiB left. Free some space."
+                found.setdefault(path.stat().st_dev, f"Cannot store much more at {url!r}: {told}")
+    return list(found.values())
 
 
 async def _describe(found: PortReport, adapter: Any, port: Any, report: Report) -> None:

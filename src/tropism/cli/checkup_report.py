@@ -18,7 +18,9 @@ def print_report(report: Report) -> None:
         for c in report.consumers
     )
     columns = ("consumer", "events behind", "reached", "dead letters", "")
-    print_table(columns, consumers, none="No consumer has run here.")
+    opened = all(port.ok for port in report.ports.values())
+    none = "No consumer has run here." if opened else "Consumers are not known while a port is not open."
+    print_table(columns, consumers, none=none)
     for extra, names in report.extras_missing.items():
         print(
             f"\nextra {extra!r} is not installed (lacks {', '.join(names)}): pip install 'tropism[{extra}]'"

@@ -4,8 +4,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 
 def say(text: str) -> None:
     """Write a line of progress or advice to standard error."""
@@ -14,6 +12,8 @@ def say(text: str) -> None:
 
 def print_json(document: Any) -> None:
     """Write one JSON document to standard output, and nothing else."""
+    import msgspec
+
     encoded = msgspec.json.encode(document, enc_hook=str)
     print(msgspec.json.format(encoded, indent=2).decode())
 

@@ -1,11 +1,11 @@
 """``tropism dead-letters``: events that a handler gave up on."""
 
-import asyncio
 from typing import Annotated
 
 import typer
 
 from tropism.cli.options import JsonOption, ServiceOption, YesOption
+from tropism.cli.work import finish
 
 commands = typer.Typer(
     help="Look after events that handlers gave up on.", no_args_is_help=True, rich_markup_mode=None
@@ -22,7 +22,7 @@ def list_(service: ServiceOption = None, json: JsonOption = False) -> None:
     """List dead letters, with the cause of each."""
     from tropism.cli import letters
 
-    asyncio.run(letters.print_list(service, json=json))
+    finish(letters.print_list(service, json=json))
 
 
 @commands.command("show")
@@ -33,7 +33,7 @@ def show(
     """Show one dead letter: its event, cause and history."""
     from tropism.cli import letters
 
-    asyncio.run(letters.print_one(id, json=json))
+    finish(letters.print_one(id, json=json))
 
 
 @commands.command("redrive")
@@ -47,7 +47,7 @@ def redrive(
     """
     from tropism.cli import letters
 
-    asyncio.run(letters.redrive(letters.Choice(tuple(ids or ()), service, all), json=json))
+    finish(letters.redrive(letters.Choice(tuple(ids or ()), service, all), json=json))
 
 
 @commands.command("discard")
@@ -61,4 +61,4 @@ def discard(
     """Forget dead letters for good. The events themselves stay in the log."""
     from tropism.cli import letters
 
-    asyncio.run(letters.discard(letters.Choice(tuple(ids or ()), service, all), yes=yes, json=json))
+    finish(letters.discard(letters.Choice(tuple(ids or ()), service, all), yes=yes, json=json))

@@ -13,8 +13,9 @@ from typing import Any
 
 from tropism.app.app import App
 from tropism.app.platform import read_settings
+from tropism.cli.extras import extra_of, told_missing
 from tropism.core.codec import Codec
-from tropism.core.errors import InvalidInputError, NotFoundError
+from tropism.core.errors import InvalidInputError, NotFoundError, NotSupportedError
 
 DEFAULT_HELP = 'Write app = "module:attribute" in tropism.toml, pass --app, or set TROPISM_APP.'
 
@@ -71,6 +72,9 @@ def _import(name: str, module_name: str) -> ModuleType:
                 f"Cannot load app {name!r}: there is no module {error.name!r} here. "
                 f"Run this in the folder that holds it, or name another."
             ) from error
+        extra = extra_of(error)
+        if extra is not None:
+            raise NotSupportedError(told_missing(f"load app {name!r}", error, extra)) from error
         raise _import_failed(name, error) from error
     except (Exception, SystemExit) as error:
         raise _import_failed(name, error) from error

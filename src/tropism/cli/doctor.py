@@ -1,10 +1,9 @@
 """``tropism doctor``: what this deployment is, and what is wrong with it."""
 
-import asyncio
-
 import typer
 
 from tropism.cli.options import AppOption, JsonOption
+from tropism.cli.work import finish
 
 
 def doctor(app: AppOption = None, json: JsonOption = False) -> None:
@@ -17,7 +16,7 @@ def doctor(app: AppOption = None, json: JsonOption = False) -> None:
     from tropism.cli.checkup_report import print_report
     from tropism.cli.console import print_json
 
-    report = asyncio.run(examine(app))
+    report = finish(examine(app))
     if json:
         print_json(report)
     else:

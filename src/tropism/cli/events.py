@@ -1,12 +1,12 @@
 """``tropism events``: what happened, made to happen, or brought in from history."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tropism.cli.options import AppOption, JsonOption
+from tropism.cli.work import finish
 
 commands = typer.Typer(help="Read, publish and import events.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -41,7 +41,7 @@ def tail(
     from tropism.cli.tail import Request, print_events
 
     request = Request(tuple(topic or ()), tuple(type or ()), start, count, follow, json)
-    asyncio.run(print_events(request, app))
+    finish(print_events(request, app))
 
 
 @commands.command("publish")
@@ -69,7 +69,7 @@ def publish(
     from tropism.cli.publish import publish_one, read_data
 
     payload = read_data(data, file)
-    asyncio.run(publish_one(type, payload, id=id, time=time, source=source, app=app, json=json))
+    finish(publish_one(type, payload, id=id, time=time, source=source, app=app, json=json))
 
 
 @commands.command("import")
@@ -125,4 +125,4 @@ def import_(
     plan = Plan(
         file, type, columns, rejects or file.with_name(f"{file.name}.rejects.ndjson"), source or file.name
     )
-    raise typer.Exit(asyncio.run(import_file(plan, app, json=json)))
+    raise typer.Exit(finish(import_file(plan, app, json=json)))

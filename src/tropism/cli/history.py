@@ -2,6 +2,8 @@
 
 import csv
 import gzip
+import zlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +12,11 @@ from typing import Any, TextIO
 import msgspec
 
 from tropism.core.errors import InvalidInputError, NotSupportedError
+from tropism.whatif.reading import why_unreadable
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _BATCH = 10_000
+_BROKEN = (UnicodeDecodeError, OSError, EOFError, zlib.error)
 _REMEDY = "Name a .csv, .tsv, .ndjson, .jsonl or .parquet file; .gz may follow a text's name."
 
 
@@ -40,8 +44,9 @@ class Table:
         self._packed = bool(suffixes) and suffixes[-1] == ".gz"
         kind = (suffixes[:-1] if self._packed else suffixes)[-1:]
         self._kind = kind[0] if kind else ""
-        if not path.is_file():
-            raise InvalidInputError(f"Cannot import {str(path)!r}: there is no such file. {_REMEDY}")
+        fact = why_unreadable(path)
+        if fact is not None:
+            raise InvalidInputError(f"Cannot import {str(path)!r}: {fact}. {_REMEDY}")
         if self._kind not in {*_SEPARATORS, ".ndjson", ".jsonl", ".parquet"}:
             raise InvalidInputError(f"Cannot import {str(path)!r}: its kind is unknown. {_REMEDY}")
         self.columns = self._columns()
@@ -57,7 +62,7 @@ class Table:
             else:
                 with self._text() as file:
                     yield from _json_rows(file)
-        except (UnicodeDecodeError, OSError, EOFError) as error:
+        except (*_BROKEN, ValueError) as error:  # Arrow raises ValueError where a page is broken
             raise self._unreadable(error) from error
 
     def _columns(self) -> list[str] | None:
@@ -68,7 +73,7 @@ class Table:
         try:
             with self._text() as file:
                 header = next(csv.reader(file, delimiter=_SEPARATORS[self._kind]), [])
-        except (UnicodeDecodeError, OSError, EOFError, csv.Error) as error:
+        except (*_BROKEN, csv.Error) as error:
             raise self._unreadable(error) from error
         twice = sorted({name for name in header if header.count(name) > 1})
         if not header or twice:
@@ -88,18 +93,49 @@ class Table:
         return InvalidInputError(f"Cannot import {str(self.path)!r}: {fact}. Convert or mend the file.")
 
 
+class _Lines:
+    """The lines of a file, of which those that a broken row took too many can be given back."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._again: deque[str] = deque()
+        self.taken: list[str] = []
+        self.number = 0
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.popleft() if self._again else next(self._file)
+        self.taken.append(line)
+        self.number += 1
+        return line
+
+    def give_back(self) -> str:
+        """Return the first line of the row at hand, and have those after it come again."""
+        first, *others = self.taken
+        self._again.extendleft(reversed(others))
+        self.number -= len(others)
+        return first
+
+
 def _csv_rows(file: TextIO, separator: str) -> Iterator[Row]:
-    reader = csv.reader(file, delimiter=separator, strict=True)
+    lines = _Lines(file)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     header = next(reader)
     number = 0
     while True:
+        lines.taken.clear()
         number += 1
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield Row(number, reader.line_num, {}, str(error))
+            # A quote that is not closed would swallow all that follows: only its own line is given up.
+            fact = "a quote that it opens is not closed" if len(lines.taken) > 1 else str(error)
+            text = lines.give_back().rstrip("\r\n")
+            yield Row(number, lines.number, {"text": text}, fact)
             continue
         if not cells:
             number -= 1
@@ -107,7 +143,7 @@ def _csv_rows(file: TextIO, separator: str) -> Iterator[Row]:
         values = dict(zip(header, cells, strict=False))
         wrong = len(cells) != len(header)
         problem = f"it has {len(cells)} values for {len(header)} columns" if wrong else None
-        yield Row(number, reader.line_num, values, problem)
+        yield Row(number, lines.number, values, problem)
 
 
 def _json_rows(file: TextIO) -> Iterator[Row]:

@@ -207,4 +207,5 @@ def _report(plan: Plan, *, stored: int, new: int, rejects: Rejects, seconds: flo
     if stored > new:
         say(f"{stored - new:,} were known before, and are stored once.")
     if rejects.count:
-        say(f"{rejects.count:,} rows were rejected: see {str(rejects.path)!r}.")
+        told = "1 row was" if rejects.count == 1 else f"{rejects.count:,} rows were"
+        say(f"{told} rejected: see {str(rejects.path)!r}.")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tropism.cli import dead_letters, demo, dev, doctor, events, models, new, run, whatif
+from tropism.cli.extras import extra_of, told_missing
 from tropism.core.errors import TropismError
 
 commands = typer.Typer(
@@ -61,8 +62,17 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("TROPISM_DEBUG"):
             raise
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        _leave(f"Cannot go on: {told}. Set TROPISM_DEBUG=1 to see where, and report it.", 1)
+        _leave(_surprise(error), 1)
+
+
+def _surprise(error: Exception) -> str:
+    """Return what to say of what nobody raised on purpose."""
+    command = next(iter(sys.argv[1:]), "")
+    extra = extra_of(error, command) if isinstance(error, ImportError) else None
+    if isinstance(error, ImportError) and extra is not None:
+        return told_missing(f"run 'tropism {command}'", error, extra)
+    told = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"Cannot go on: {told}. Set TROPISM_DEBUG=1 to see where, and report it."
 
 
 def _leave(text: str, code: int) -> None:

@@ -1,11 +1,11 @@
 """``tropism models``: versions, how they came about, and orders to the loop."""
 
-import asyncio
 from typing import Annotated
 
 import typer
 
 from tropism.cli.options import AppOption, JsonOption
+from tropism.cli.work import finish
 
 commands = typer.Typer(
     help="See what models are made of and decided, and give their loops orders.",
@@ -28,7 +28,7 @@ def list_(json: JsonOption = False) -> None:
     """List the versions of every model, and where each stands."""
     from tropism.cli import versions
 
-    asyncio.run(versions.print_list(json=json))
+    finish(versions.print_list(json=json))
 
 
 @commands.command("show")
@@ -47,7 +47,7 @@ def show(
     """Show who decides now, or at an instant, or all about one version."""
     from tropism.cli import versions
 
-    asyncio.run(versions.print_one(version, at, json=json))
+    finish(versions.print_one(version, at, json=json))
 
 
 @commands.command("history")
@@ -55,7 +55,7 @@ def history(name: NameArgument, json: JsonOption = False) -> None:
     """Show every step of a model's loop: when, why, by whom, and from when it held."""
     from tropism.cli import versions
 
-    asyncio.run(versions.print_history(name, json=json))
+    finish(versions.print_history(name, json=json))
 
 
 @commands.command("reproduce")
@@ -66,7 +66,7 @@ def reproduce(version: VersionArgument, app: AppOption = None, json: JsonOption 
     """
     from tropism.cli import reproducing
 
-    asyncio.run(reproducing.reproduce(version, app, json=json))
+    finish(reproducing.reproduce(version, app, json=json))
 
 
 @commands.command("promote")
@@ -81,7 +81,7 @@ def promote(
     from tropism.cli import ordering
 
     waiting = ordering.Waiting(wait, timeout_seconds)
-    asyncio.run(ordering.promote(version, by, waiting, json=json))
+    finish(ordering.promote(version, by, waiting, json=json))
 
 
 @commands.command("rollback")
@@ -96,7 +96,7 @@ def rollback(
     from tropism.cli import ordering
 
     waiting = ordering.Waiting(wait, timeout_seconds)
-    asyncio.run(ordering.roll_back(name, by, waiting, json=json))
+    finish(ordering.roll_back(name, by, waiting, json=json))
 
 
 @commands.command("train")
@@ -112,4 +112,4 @@ def train(
     from tropism.cli import ordering
 
     waiting = ordering.Waiting(wait, timeout_seconds)
-    asyncio.run(ordering.train(name, app, by, waiting, json=json))
+    finish(ordering.train(name, app, by, waiting, json=json))

@@ -11,7 +11,9 @@ from tropism.core.codec import Codec, describe, record_of
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError, NotFoundError
 from tropism.core.event import Event
-from tropism.core.time import iso, parse_iso
+from tropism.core.time import days, iso, parse_iso, to_us
+
+DAY_US = to_us(days(1))
 
 
 def read_data(data: str | None, file: Path | None) -> bytes:
@@ -50,11 +52,14 @@ async def publish_one(
             f"Name one of {sorted(name for name in codec.types if not name.startswith('tropism.'))}."
         )
     async with open_platform(read_settings()) as platform:
-        time_us = platform.clock.now_us() if time is None else instant_of(time)
+        now_us = platform.clock.now_us()
+        time_us = now_us if time is None else instant_of(time)
         id = id or uuid.uuid4().hex
         event = _event(codec, type, data)
         record = record_of(event, codec.encode(event), id=id, time_us=time_us, source=source)
         new = bool(await platform.log.append([record]))
+    if time_us > now_us + DAY_US:
+        say(f"Careful: {iso(time_us)} lies ahead. Views count it, and all behind it, only from then on.")
     if json:
         told = {"id": id, "type": type, "topic": record.topic, "subject": record.subject}
         print_json({**told, "time": iso(time_us), "new": new})

@@ -189,9 +189,7 @@ class OpenedDecider:
         for asked in waiting:
             self._answer(asked)
 
-    async def _outputs(
-        self, served: Served, rows: Sequence[tuple[Any, ...]]
-    ) -> Sequence[float | Exception]:
+    async def _outputs(self, served: Served, rows: Sequence[tuple[Any, ...]]) -> Sequence[float | Exception]:
         """Return what a version says of each row; why it cannot be loaded concerns only whom it acts for."""
         try:
             version = await self._version(served)

@@ -119,25 +119,12 @@ class Admission:
         if arrivals and self._cursor.first_us is None:
             self._cursor.first_us = self._time(arrivals[0][0], after_us)
         for time_us, _, _, _, _, offset, stream, stored in arrivals:
-            record = stored.record
             is_new = self._progress[stream].is_open(offset)
             if is_new and time_us <= after_us and self._now_us is None:
                 time_us = self._time(time_us, after_us)  # noqa: PLW2901 (from here on, that is its time)
-            plans = self._plans[stream]
-            plan = plans.get(record.type) or self._plan(stream, record.type)
-            found: Admitted | None = None
-            if plan.odd:
-                found = self._odd(plan, time_us, stream, stored, is_new=is_new)
-            elif plan.decode is not None:
-                try:
-                    event = plan.decode(record.data)
-                except UNREADABLE:
-                    found = self._unreadable(time_us, stream, stored) if is_new else None
-                else:
-                    if plan.fed and self._fed[stream].lacks(offset):
-                        self._facts.append((time_us, stored, event))
-                    if is_new and plan.handlers:
-                        found = self._item(event, time_us, stream, stored, plan)
+            event_type = stored.record.type
+            plan = self._plans[stream].get(event_type) or self._plan(stream, event_type)
+            found = self._event(plan, time_us, stream, stored, is_new) if plan.decode is not None else None
             if found is None:
                 dropped[stream].append(offset)
             else:
@@ -146,6 +133,22 @@ class Admission:
         for stream, offsets in dropped.items():
             self._progress[stream].drop(offsets)
         return admitted
+
+    def _event(
+        self, plan: _Plan, time_us: int, stream: Stream, stored: Stored, is_new: bool
+    ) -> Admitted | None:
+        """Return the item of an event, None where there is nothing more to do for it."""
+        if plan.odd or plan.decode is None:
+            return self._odd(plan, time_us, stream, stored, is_new=is_new)
+        try:
+            event = plan.decode(stored.record.data)
+        except UNREADABLE:
+            return self._unreadable(time_us, stream, stored) if is_new else None
+        if plan.fed and self._fed[stream].lacks(stored.offset):
+            self._facts.append((time_us, stored, event))
+        if is_new and plan.handlers:
+            return self._item(event, time_us, stream, stored, plan)
+        return None
 
     def _time(self, time_us: int, after_us: int) -> int:
         """Return when an event counts as known: late ones, just after what was handled."""

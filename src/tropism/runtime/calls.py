@@ -16,8 +16,8 @@ class Calls:
     """Hands what was let in to the lanes, and what came of it to the committer.
 
     Ticks in event time go alone, when all calls before them have ended. What is handled at most once, and
-    ``suspects``, go with nothing else in flight. Suspects are the events that follow a crash: one of them may have been its cause, and only who
-    is alone is charged.
+    ``suspects``, go with nothing else in flight. Suspects are the events that follow a crash: one of them may
+    have been its cause, and only who is alone is charged.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Calls:
         start = 0
         for index, (item, deliveries) in enumerate(admitted):
             tick = item.tick is not None and not self._live
-            once = any([d.handler.guarantee == "at_most_once" for d in deliveries])
+            once = any(d.handler.guarantee == "at_most_once" for d in deliveries)
             if not (tick or once or (self.suspects and deliveries)):
                 continue
             self._add(admitted[start:index], item.order_us - 1, touched=touched)
@@ -111,5 +111,5 @@ class Calls:
             self._ended.set()
         for delivery in deliveries:
             delivery.item.open_calls -= 1
-        if not all([delivery.item.open_calls for delivery in deliveries]):
+        if not all(delivery.item.open_calls for delivery in deliveries):
             self._committer.poke()

@@ -23,7 +23,6 @@ from tropism.runtime.streams import Stream
 from tropism.runtime.values import Values
 from tropism.runtime.work import Item
 
-
 HELD_MAX = 1024
 """With so many items at hand, a commit waits for no more."""
 

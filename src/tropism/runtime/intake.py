@@ -133,7 +133,8 @@ class Intake:
             if len(self._held) - self._at < count_max:
                 complete_us = await self._fill(bound_us)
             elif self._held:
-                complete_us = min(bound_us, self._held[-1][0])
+                # Live, older facts may have come in behind newer ones: the first can always be taken.
+                complete_us = min(bound_us, max(self._held[self._at][0], self._held[-1][0]))
             taken = self._cut(complete_us, count_max)
             if taken or complete_us >= bound_us:
                 break
@@ -189,10 +190,10 @@ class Intake:
         return pages
 
     def _cut(self, until_us: int, count_max: int) -> list[Arrival]:
-        stop = min(len(self._held), self._at + count_max)
-        if stop > self._at and self._held[stop - 1][0] > until_us:
-            stop = bisect_right(self._held, until_us, self._at, stop, key=lambda arrival: arrival[0])
-        taken = self._held[self._at : stop]
+        held, stop = self._held, min(len(self._held), self._at + count_max)
+        # Live, older ones may stand behind newer ones: only those in front of the first that is too new.
+        stop = next((at for at in range(self._at, stop) if held[at][0] > until_us), stop)
+        taken = held[self._at : stop]
         if stop == len(self._held):
             for source in self._sources:
                 source.held = 0

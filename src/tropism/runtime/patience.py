@@ -1,6 +1,8 @@
 """Waiting for a store that does not answer now."""
 
+import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from itertools import count
 from typing import TypeVar
 
 from tropism.core.envelope import Record, Stored
@@ -14,14 +16,22 @@ T = TypeVar("T")
 RETRY_SECONDS = 1.0
 """How long to wait before a call that the store could not take is tried again."""
 
+TRIES_UNTOLD, TRIES_TOLD = 2, 60
+"""A store that is back after so few tries is not mentioned; one that stays away, once in so many."""
+
+LOGGER = logging.getLogger("tropism")
+
 
 async def patiently(clock: Clock, call: Callable[[], Awaitable[T]]) -> T:
-    """Make a call, again and again while the other side is unavailable."""
-    while True:
+    """Make a call, again and again while the other side is unavailable; say so at first and now and then."""
+    for tries in count():
         try:
             return await call()
-        except UnavailableError:
+        except UnavailableError as error:
+            if tries % TRIES_TOLD == TRIES_UNTOLD:
+                LOGGER.warning("%s All waits; it is tried again every second.", error)
             await clock.sleep(RETRY_SECONDS)
+    raise AssertionError("counting has no end")
 
 
 class PatientLog:

@@ -81,7 +81,9 @@ class Sources:
         Of redriven events none is left out: one that nobody wants any more goes back to the dead letters.
         """
         wanted = {event_type for _, event_type in self._kinds}
-        found = {topic: frozenset(t for t in known if topic_of(t) == topic) - wanted for topic in self._topics}
+        found = {
+            topic: frozenset(t for t in known if topic_of(t) == topic) - wanted for topic in self._topics
+        }
         return {topic: types for topic, types in found.items() if types}
 
     def _producers(self, topic: str) -> list[str]:

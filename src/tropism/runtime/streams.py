@@ -1,6 +1,7 @@
 """Streams of events: what one producer adds to one partition, in order of time."""
 
 from collections.abc import Iterable, Sequence
+
 from tropism.core.envelope import Stored
 from tropism.ports.log import Partition
 

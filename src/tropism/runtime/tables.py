@@ -13,7 +13,6 @@ from tropism.runtime.streams import Stream
 from tropism.runtime.table import Table
 from tropism.runtime.view import Reader, View
 
-
 STORED_EVERY = 20_000
 """After how many events views are stored anew: as many at most are fed again after a restart."""
 

@@ -10,10 +10,10 @@ import msgspec
 
 from tropism.core.codec import Codec
 from tropism.core.errors import UnavailableError
-from tropism.core.time import MICROSECONDS, to_us
+from tropism.core.time import MICROSECONDS
 from tropism.ports.log import Partition
 from tropism.ports.platform import Platform
-from tropism.ports.state import Entry, Lease, Position, Write
+from tropism.ports.state import Lease, Position, Write
 from tropism.runtime.admission import Admission, Admitted
 from tropism.runtime.aside import Aside
 from tropism.runtime.attempts import Attempts, GaveUp
@@ -22,6 +22,7 @@ from tropism.runtime.calls import Calls
 from tropism.runtime.commit import Committer, resource_namespace
 from tropism.runtime.cursor import Cursor, Fed, Place, Progress, fed_places
 from tropism.runtime.dead import DeadLetter
+from tropism.runtime.expiring import Expiring
 from tropism.runtime.inject import Resource, Site
 from tropism.runtime.intake import Intake, least
 from tropism.runtime.patience import PatientLog, PatientState
@@ -30,8 +31,12 @@ from tropism.runtime.sources import Sources, resources_of, topics_of, ttls_of
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
 from tropism.runtime.values import Values
+from tropism.runtime.waiting import first_of
 from tropism.runtime.watch import watch
 from tropism.runtime.watermarks import FOREVER_US, Watermarks
+
+STRIDES = 8
+"""In how many steps a worker takes an allowance, where it waits for somebody who waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +88,10 @@ class Worker:
         self._room = asyncio.Event()
         self._frontier_us = options.start_us - 1
         self._suspects = 0
-        self._ttls = ttls_of(service)
         self._stateful = {
-            handler: [namespace_of(service.name, i.source) for i in handler.injections if isinstance(i.source, str)]
+            handler: [
+                namespace_of(service.name, i.source) for i in handler.injections if isinstance(i.source, str)
+            ]
             for handler in service.handlers
         }
 
@@ -127,6 +133,13 @@ class Worker:
             live=self._live,
             start_us=self._frontier_us,
             announces=self._options.announces,
+        )
+        self._expiring = Expiring(
+            name,
+            ttls_of(self.service),
+            state=platform.state,
+            values=self._values,
+            committer=self._committer,
         )
         self._admission = Admission(
             self.service,
@@ -231,17 +244,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until stopped. Raises: FencedError if another worker took over."""
-        tasks = [
-            asyncio.ensure_future(task) for task in (self._admit_all(), self._committer.run(), self._watch())
-        ]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await first_of(self._admit_all(), self._committer.run(), self._watch())
 
     @property
     def taken(self) -> int:
@@ -310,25 +313,14 @@ class Worker:
             # Whoever stops a worker says so there, too.
             await changed.wait()
             return
-        waits: list[asyncio.Future[Any]] = [
-            asyncio.ensure_future(self._stopping.wait()),
-            asyncio.ensure_future(_wait(self._platform.log.wait_beyond(ends))),
-            asyncio.ensure_future(_wait(self._platform.clock.sleep(self._until_tick()))),
-        ]
-        try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for wait in done:
-                wait.result()
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+        await first_of(
+            self._stopping.wait(),
+            self._platform.log.wait_beyond(ends),
+            self._platform.clock.sleep(self._until_tick()),
+        )
 
     def _until_tick(self) -> float:
-        due_us = self._admission.next_tick_us()
-        # What expires is looked for so often that it is late by a hundredth of its life at most.
-        shortest = min((ttl.total_seconds() for ttl in self._ttls.values()), default=6000.0)
-        longest = min(60.0, max(1.0, shortest / 100))
+        due_us, longest = self._admission.next_tick_us(), self._expiring.look_seconds
         if due_us is None:
             return longest
         return min(longest, max(0.01, (due_us - self._platform.clock.now_us()) / MICROSECONDS))
@@ -336,14 +328,10 @@ class Worker:
     def _bound_us(self) -> int:
         """Return the moment up to which everything this service reads is in the log."""
         main_us, lead_us, longest_us = self._sources.bounds_us()
-        if lead_us < main_us and lead_us - self._frontier_us < longest_us // 8:
-            # Whoever we wait for waits for us too: in half-allowance strides, the two take few steps.
+        if lead_us < main_us and lead_us - self._frontier_us < longest_us // STRIDES:
+            # Whoever we wait for waits for us too: in strides, the two take few steps, and overlap.
             return self._frontier_us
-        bound_us = min(main_us, lead_us)
-        if self._ttls:
-            # What expires must be in the store: it was written at least so long before.
-            bound_us = min(bound_us, self._committer.committed_us + to_us(min(self._ttls.values())))
-        return bound_us
+        return min(main_us, lead_us, self._expiring.bound_us)
 
     async def _admit(self) -> bool:
         """Let the next chunk in, and say whether there was anything to do."""
@@ -361,7 +349,7 @@ class Worker:
                 self._cursor.first_us = until_us
         # What is due at a moment comes before its events, also where only some of those are at hand yet.
         due_us = max(until_us, arrivals[-1][0]) if arrivals and not self._live else until_us
-        expired = await self._expired(due_us) if self._ttls else []
+        expired = await self._expiring.due(due_us)
         admitted = self._admission.admit(arrivals, expired, due_us, after_us=self._frontier_us)
         for stream, offset in self._intake.passed():
             self._progress[stream].pass_to(offset)
@@ -370,20 +358,6 @@ class Worker:
         moved = until_us > self._frontier_us
         self._frontier_us = max(self._frontier_us, until_us)
         return bool(arrivals or expired) or (moved and not self._live)
-
-    async def _expired(self, until_us: int) -> list[tuple[str, Entry]]:
-        found: list[tuple[str, Entry]] = []
-        for state in self._ttls:
-            namespace = namespace_of(self.service.name, state)
-            entries = await self._platform.state.scan(
-                namespace, expires_before_us=until_us + 1, count_max=1_000_000
-            )
-            found.extend((state, e) for e in entries if not self._is_handled(namespace, e.key))
-        return found
-
-    def _is_handled(self, namespace: str, key: str) -> bool:
-        """Say whether a value that looks expired is written just now, or its expiry is in flight."""
-        return self._values.is_pending(namespace, key) or self._committer.expires(namespace, key)
 
     async def _load_states(self, admitted: Sequence[Admitted]) -> None:
         if not self._stateful:
@@ -417,8 +391,3 @@ class Worker:
             lease_seconds=self._options.lease_seconds,
             timeout_seconds=min((h.timeout_seconds for h in self.service.handlers), default=60.0),
         )
-
-
-async def _wait(done: Awaitable[None]) -> object:
-    await done
-    return None

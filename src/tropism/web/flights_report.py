@@ -20,6 +20,7 @@ from tropism.web.heat import HeatRow
 from tropism.web.layout import Band
 from tropism.web.page import Header, Tile, page
 from tropism.web.spans import Span
+from tropism.web.svg import Markup
 from tropism.web.words import count, day, decimal, duration, finite, plural, signed
 
 
@@ -81,7 +82,7 @@ def render(report: FlightsReport) -> str:
     sections = [
         score_section(report.rows),
         quality_section(report.histories, report.steps, report.storms),
-        gain_section(report.histories, report.steps, report.storms),
+        *_gains(report),
         versions_section(report.versions, report.steps, report.storms),
         drift_section(report.drift, report.steps),
         calibration_section([(NAMES[each.row], each.row, each.points) for each in report.calibration]),
@@ -97,12 +98,20 @@ def render(report: FlightsReport) -> str:
     return page("Tropism: flights that left New York", header, sections, footer)
 
 
+def _gains(report: FlightsReport) -> list[Markup]:
+    """Return what learning adds, where there is something that did not learn to compare with."""
+    compared = any(each.row == "static" for each in report.histories)
+    return [gain_section(report.histories, report.steps, report.storms)] if compared else []
+
+
 def verdict(report: FlightsReport) -> str:
     """Return what came of it in one sentence, as far as it is known."""
     by_row = {each.row: each for each in report.rows}
     loop, static, cron = by_row.get("tropism"), by_row.get("static"), by_row.get("cron")
     own, once = finite(loop.auc if loop else None), finite(static.auc if static else None)
     if loop is None or own is None:
+        if report.figures.outcomes:
+            return "No decision is scored yet: January is there to learn from."
         return "No outcome is known yet, so nothing can be said about quality."
     if once is None:
         return f"Tropism reached an AUC of {decimal(own)}; there is nothing yet to compare with."
@@ -132,7 +141,7 @@ def _lead(report: FlightsReport) -> str:
         "what was known at that moment, and judged when it landed."
     )
     starts = [each.start_us for one in report.histories for each in one.periods]
-    return f"{told} Scored in the weeks of {day(min(starts))} to {day(max(starts))}." if starts else told
+    return f"{told} Drawn are the weeks of {day(min(starts))} to {day(max(starts))}." if starts else told
 
 
 def _tiles(report: FlightsReport) -> tuple[Tile, ...]:

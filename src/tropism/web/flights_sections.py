@@ -61,12 +61,12 @@ def score_section(rows: Sequence[Scores]) -> Markup:
 
 def quality_section(histories: Sequence[History], steps: Sequence[Step], storms: Sequence[Band]) -> Markup:
     """Return quality over time: AUC large, log loss and Brier score beside each other."""
-    pins = promotions(steps)
+    pins, bands = promotions(steps), _drawn(storms, histories)
     auc = LineChart(
         "AUC per week",
         "How well late flights were told from others, week by week.",
         lines(histories, "auc", NAMES),
-        tuple(storms),
+        bands,
         pins,
         period="Week of",
     )
@@ -75,7 +75,7 @@ def quality_section(histories: Sequence[History], steps: Sequence[Step], storms:
         ("Brier score per week, lower is better", "brier"),
     )
     others = [
-        LineChart(title, title, lines(histories, metric, NAMES), tuple(storms), named=False, period="Week of")
+        LineChart(title, title, lines(histories, metric, NAMES), bands, named=False, period="Week of")
         for title, metric in panels
     ]
     return section(
@@ -89,11 +89,12 @@ def quality_section(histories: Sequence[History], steps: Sequence[Step], storms:
 
 def gain_section(histories: Sequence[History], steps: Sequence[Step], storms: Sequence[Band]) -> Markup:
     """Return what each row gains over the static model."""
+    bands = _drawn(storms, histories)
     chart = LineChart(
         "AUC gained over the static model, per week",
         "The AUC of each row less that of the static model; above zero, learning helped.",
         gains(histories, "auc", "static", NAMES),
-        tuple(storms),
+        bands,
         promotions(steps),
         baseline=0.0,
         period="Week of",
@@ -199,6 +200,14 @@ def _row(scores: Scores) -> Row:
     )
     name = NAMES[scores.row]
     return Row(name, TONES[scores.row], values, hero=scores.row == "tropism", aside=scores.row == "hindsight")
+
+
+def _drawn(storms: Sequence[Band], histories: Sequence[History]) -> tuple[Band, ...]:
+    """Return the storms within the periods that are drawn: a legend names no other."""
+    starts = [one.start_us for each in histories for one in each.periods]
+    return tuple(
+        each for each in storms if starts and each.start_us <= max(starts) and each.end_us >= min(starts)
+    )
 
 
 def _legend(chart: LineChart) -> Markup:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from tropism.models.progress import Progress, Say
 from tropism.whatif.compare import compare
 from tropism.whatif.policy import policy_for
-from tropism.whatif.replay import Progress, Say, replay
+from tropism.whatif.replay import replay
 from tropism.whatif.story import Answer
 from tropism.whatif.table import Roles, read_table
 from tropism.whatif.trainers import trainer
@@ -34,7 +35,7 @@ async def ask(question: Question, say: Say = lambda _: None) -> Answer:
     Raises: InvalidInputError, NotFoundError or NotSupportedError, saying what is wrong with table or model.
     """
     started = time.monotonic()
-    say(Progress("reading", 0, 0))
+    say(Progress("reading"))
     table = await asyncio.to_thread(read_table, question.path, question.roles)
     train = trainer(question.model)
     policy = policy_for(len(table), timedelta(microseconds=table.span_us))

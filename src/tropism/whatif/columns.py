@@ -12,6 +12,9 @@ from tropism.whatif.times import is_missing, is_time
 IDENTIFYING_SHARE = 0.5
 """A category with more different values than this share of its rows tells rows apart, and nothing else."""
 
+NUMBER_MAX = 1e100
+"""Numbers beyond this are taken as missing, as infinite ones are: their squares are no numbers any more."""
+
 IDENTIFYING_MIN = 50
 """With fewer different values than this, a category is no identifier."""
 
@@ -102,7 +105,7 @@ def _typed(raw: Raw) -> tuple[Column, list[Note]]:
     if raw.kind == "boolean":
         return Column(raw.name, "boolean", list(raw.values)), []
     if raw.kind == "number":
-        return Column(raw.name, "number", [_finite(value) for value in raw.values]), []
+        return _numeric(raw.name, raw.values)
     return _of_text(raw)
 
 
@@ -115,7 +118,7 @@ def _of_text(raw: Raw) -> tuple[Column, list[Note]]:
     known = sum(text is not None for text in texts)
     numeric = sum(number is not None for number in numbers)
     if numeric == known:
-        return Column(raw.name, "number", [_finite(number) for number in numbers]), []
+        return _numeric(raw.name, numbers)
     mixed = Note(
         f"Column {raw.name!r} mixes {counted(numeric, 'number')} with {counted(known - numeric, 'text')}: "
         f"all are taken as categories. Mend it if it should be a number.",
@@ -130,5 +133,9 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
+def _numeric(name: str, values: Sequence[float | None]) -> tuple[Column, list[Note]]:
+    kept = [None if value is None or not abs(value) <= NUMBER_MAX else float(value) for value in values]
+    pairs = zip(values, kept, strict=True)
+    lost = sum(now is None and value is not None and not math.isnan(value) for value, now in pairs)
+    told = f"Column {name!r} holds {counted(lost, 'number')} beyond {NUMBER_MAX:g}: taken as missing."
+    return Column(name, "number", kept), [Note(told)] if lost else []

@@ -13,6 +13,7 @@ from tropism.core.time import days, hours, minutes, seconds, to_us
 from tropism.models.baselines import Decided, every_us, no_change, prequential
 from tropism.models.metrics import score
 from tropism.models.rows import Train, TrainingRows
+from tropism.models.steps import ALARMS
 from tropism.whatif.replay import Replayed
 from tropism.whatif.table import Table
 
@@ -25,7 +26,6 @@ PERIODS_MOST = 36
 PERIOD_ROWS_MIN = 50
 """Quality over time is shown in at most so many periods, each of so many rows at least."""
 
-ALARMS = ("models.drift_detected.v1", "models.degradation_detected.v1", "models.training_blocked.v1")
 _CALENDAR = (
     *(seconds(count) for count in (1, 2, 5, 10, 30)),
     *(minutes(count) for count in (1, 2, 5, 10, 30)),

@@ -1,7 +1,8 @@
 """Files as columns: CSV through the standard library, Parquet through pyarrow."""
 
 import csv
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -43,8 +44,9 @@ def read_sheet(path: Path) -> Sheet:
 
     Raises: NotFoundError; InvalidInputError if it is no table; NotSupportedError where an extra is missing.
     """
-    if not path.is_file():
-        raise NotFoundError(f"Cannot read {str(path)!r}: there is no such file. Name a CSV or Parquet file.")
+    fact = why_unreadable(path)
+    if fact is not None:
+        raise NotFoundError(f"Cannot read {str(path)!r}: {fact}. Name a CSV or Parquet file.")
     kind = path.suffix.lower()
     if kind in PARQUETS:
         return Sheet(path, tuple(_parquet(path)), 1)
@@ -53,6 +55,18 @@ def read_sheet(path: Path) -> Sheet:
     raise InvalidInputError(
         f"Cannot read {str(path)!r}: its kind {kind!r} is unknown. Name a .csv, .tsv or .parquet file."
     )
+
+
+def why_unreadable(path: Path) -> str | None:
+    """Return why a file cannot be opened, None where it can."""
+    try:
+        if path.is_dir():
+            return "it is a folder"
+        if not path.exists():
+            return "there is no such file"
+    except OSError as error:  # such as a folder above that may not be looked into
+        return f"{error.strerror}"
+    return None if os.access(path, os.R_OK) else "you may not read it"
 
 
 def _text(path: Path) -> list[Raw]:
@@ -71,7 +85,7 @@ def _columns(path: Path, reader: Any) -> list[Raw]:
     names = [name.strip() for name in next(reader, [])]
     check_names(path, names)
     columns: list[list[str]] = [[] for _ in names]
-    for cells in reader:
+    for cells in _rows(path, reader):
         if not cells:
             continue
         if len(cells) != len(names):
@@ -82,6 +96,20 @@ def _columns(path: Path, reader: Any) -> list[Raw]:
         for column, cell in zip(columns, cells, strict=True):
             column.append(cell)
     return [Raw(name, "text", column) for name, column in zip(names, columns, strict=True)]
+
+
+def _rows(path: Path, reader: Any) -> Iterator[list[str]]:
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InvalidInputError(
+                f"Cannot read {str(path)!r}: the row of line {line} is broken ({error}). Mend the line."
+            ) from error
+        yield cells
 
 
 def check_names(path: Path, names: Iterable[str]) -> None:

@@ -1,11 +1,8 @@
 """Living through a table on the real engine, in event time, in memory."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +14,9 @@ from tropism.app.app import App
 from tropism.core.time import to_us
 from tropism.models.model import Model
 from tropism.models.policy import Policy
+from tropism.models.progress import Progress, Say
 from tropism.models.rows import Train
+from tropism.models.steps import Step, count_of, digest_of, read_steps, read_topic
 from tropism.ports.log import Log
 from tropism.ports.platform import Platform
 from tropism.runtime.runtime import Runtime, RuntimeOptions
@@ -25,33 +24,7 @@ from tropism.whatif.system import SERVICE, records_of, system_of, within
 from tropism.whatif.table import Table
 
 PARTITIONS = 1
-PAGE = 20_000
 TOPICS = {"table": PARTITIONS}
-UNSTABLE = {"seconds"}
-"""Fields of steps that tell how long something took: of two equal runs, they alone differ."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a replay is: events taken in of how many, up to when in event time, and who decides."""
-
-    stage: str
-    done: int
-    total: int
-    time_us: int | None = None
-    champion: int = 0
-
-
-Say = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A control event of the loop: when, of what type, and what it says."""
-
-    at_us: int
-    type: str
-    data: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +43,7 @@ class Replayed:
 
     def count(self, *types: str) -> int:
         """Return how many steps there are of some types."""
-        return sum(step.type in types for step in self.steps)
+        return count_of(self.steps, *types)
 
 
 class _Decision(msgspec.Struct):
@@ -124,46 +97,13 @@ async def _read(log: Log, table: Table) -> Replayed:
     place = {key: row for row, key in enumerate(table.keys)}
     outputs, versions = np.full(len(table), np.nan), np.zeros(len(table), dtype=np.int64)
     decoder = msgspec.json.Decoder(_Decision)
-    for record in await _records(log, "decisions"):
-        made = decoder.decode(record.data)
+    for stored in await read_topic(log, "decisions"):
+        made = decoder.decode(stored.record.data)
         versions[place[made.subject]] = made.version
         if made.output is not None:
             outputs[place[made.subject]] = made.output
-    steps = [
-        Step(record.time_us, record.type, msgspec.json.decode(record.data))
-        for topic in ("models", "training")
-        for record in await _records(log, topic)
-    ]
-    steps.sort(key=lambda step: (step.at_us, step.type))
-    missed = sum(record.type == "outcomes.missed.v1" for record in await _records(log, "outcomes"))
-    return Replayed(outputs, versions, tuple(steps), missed, _digest(outputs, versions, steps))
-
-
-async def _records(log: Log, topic: str) -> list[Any]:
-    found: list[Any] = []
-    for partition, end in (await log.ends([topic])).items():
-        for start in range(0, end, PAGE):
-            page = await log.read({partition: start}, count_max=PAGE)
-            found.extend(stored.record for stored in page.get(partition, ()))
-    return found
-
-
-def _digest(outputs: NDArray[np.float64], versions: NDArray[np.int64], steps: list[Step]) -> str:
-    """Return the digest of all decisions, in order, and all steps, floats to 9 significant digits."""
-    digest = sha256()
-    for version, output in zip(versions.tolist(), outputs.tolist(), strict=True):
-        digest.update(f"{version} {output:.9g}\n".encode())
-    for step in steps:
-        kept = {name: value for name, value in step.data.items() if name not in UNSTABLE}
-        digest.update(f"{step.at_us} {step.type} {_stable(kept)}\n".encode())
-    return digest.hexdigest()
-
-
-def _stable(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.9g}"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{name}:{_stable(value[name])}" for name in sorted(value)) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join([_stable(each) for each in value]) + "]"
-    return repr(value)
+    steps = await read_steps(log)
+    missed = sum(s.record.type == "outcomes.missed.v1" for s in await read_topic(log, "outcomes"))
+    pairs = zip(versions.tolist(), outputs.tolist(), strict=True)
+    digest = digest_of((f"{version} {output:.9g}" for version, output in pairs), steps)
+    return Replayed(outputs, versions, steps, missed, digest)

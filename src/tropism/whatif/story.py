@@ -6,26 +6,14 @@ from typing import Any
 
 from tropism.core.time import iso
 from tropism.models.policy import Policy
+from tropism.models.steps import Step
 from tropism.web import facts
+from tropism.web.steps import told_of
 from tropism.web.whatif_card import WhatIfCard, verdict
 from tropism.web.whatif_verdict import Verdict
 from tropism.whatif.compare import Comparison, Quality, Way
-from tropism.whatif.replay import Replayed, Step
+from tropism.whatif.replay import Replayed
 from tropism.whatif.table import Table
-
-KINDS = {
-    "models.shadow_started.v1": "shadow started",
-    "models.canary_started.v1": "canary started",
-    "models.challenger_dropped.v1": "dropped",
-    "models.promoted.v1": "promoted",
-    "models.rolled_back.v1": "rolled back",
-    "models.watch_ended.v1": "watch ended",
-    "models.training_requested.v1": "training requested",
-    "models.drift_detected.v1": "drift detected",
-    "models.degradation_detected.v1": "degradation detected",
-    "training.trained.v1": "trained",
-    "training.failed.v1": "training failed",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +52,7 @@ def card_of(answer: Answer) -> WhatIfCard:
         model=answer.model,
         scores=tuple(_scores(way) for way in comparison.ways),
         histories=tuple(_history(way) for way in comparison.ways),
-        steps=tuple(_step(step) for step in answer.replayed.steps if step.type in KINDS),
+        steps=told_of(answer.replayed.steps),
         version=answer.version,
         seed=answer.seed,
         digest=answer.replayed.digest,
@@ -130,19 +118,6 @@ def _period(quality: Quality) -> facts.Quality:
         log_loss=quality.log_loss,
         brier=quality.brier,
         accuracy=quality.accuracy,
-    )
-
-
-def _step(step: Step) -> facts.Step:
-    data = step.data
-    numbers = data.get("evidence") if step.type.startswith("models.") else data.get("backtest")
-    return facts.Step(
-        data.get("effective_from_us", step.at_us),
-        KINDS[step.type],
-        data.get("version"),
-        str(data.get("reason") or data.get("cause") or ""),
-        str(data.get("by") or ""),
-        tuple((name, value) for name, value in (numbers or {}).items() if isinstance(value, int | float)),
     )
 
 

@@ -124,9 +124,15 @@ def _check(sheet: Sheet, roles: Roles) -> None:
     for name in roles.drop:
         if name not in names:
             raise nearest("--drop", name, names)
-    if len(sheet) == 0:
+    if len(sheet) < LABELS_MIN:
+        fact = f"it has {counted(len(sheet), 'row')}" if len(sheet) else "it has no rows"
         raise InvalidInputError(
-            f"Cannot replay {str(sheet.path)!r}: it has no rows. Bring at least {LABELS_MIN} with a label."
+            f"Cannot replay {str(sheet.path)!r}: {fact}. Bring at least {LABELS_MIN} with a label."
+        )
+    if (roles.delay_rows or 0) >= len(sheet):
+        raise InvalidInputError(
+            f"Cannot use --delay-rows {roles.delay_rows}: the table has {len(sheet):,} rows, so no label "
+            f"would be known before its end. Give fewer."
         )
     if roles.label in {roles.time, roles.label_at}:
         raise InvalidInputError(

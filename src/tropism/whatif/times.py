@@ -10,6 +10,9 @@ from tropism.whatif.reading import Raw, Sheet
 MISSING = {"", "na", "n/a", "nan", "nat", "null", "none"}
 """Texts that stand for no value, in any case."""
 
+_BOUNDS_US = (parse_iso("1000-01-01"), parse_iso("9000-01-01"))
+"""Outside of these a number of seconds or nanoseconds is a slip, and no time."""
+
 _UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (math.inf, 1e-3))
 """Numbers up to 1e11 are seconds (to the year 5138), then milli-, micro- and nanoseconds."""
 
@@ -22,6 +25,15 @@ def read_times(sheet: Sheet, raw: Raw, option: str) -> list[int | None]:
 
     Raises: InvalidInputError with the first line that holds no time.
     """
+    found = _instants(sheet, raw, option)
+    low_us, high_us = _BOUNDS_US
+    wrong = next((row for row, at in enumerate(found) if at is not None and not low_us <= at < high_us), None)
+    if wrong is not None:
+        raise _no_time(sheet, raw.name, option, wrong, "lies outside of the years 1000 to 8999")
+    return found
+
+
+def _instants(sheet: Sheet, raw: Raw, option: str) -> list[int | None]:
     if raw.kind == "time":
         return list(raw.values)
     if raw.kind == "number":
@@ -91,8 +103,10 @@ def _date(number: float) -> int | None:
     return _parsed(f"{int(number):08d}")
 
 
-def _no_time(sheet: Sheet, name: str, option: str, row: int) -> InvalidInputError:
+def _no_time(
+    sheet: Sheet, name: str, option: str, row: int, fact: str = "holds no time"
+) -> InvalidInputError:
     return InvalidInputError(
-        f"Cannot use {option} {name!r}: line {sheet.first_line + row} of it holds no time. Write times as "
+        f"Cannot use {option} {name!r}: line {sheet.first_line + row} of it {fact}. Write times as "
         f"ISO 8601 text, as dates, or as seconds or milliseconds since 1970."
     )

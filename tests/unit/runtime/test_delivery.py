@@ -13,6 +13,7 @@ from tropism.core.codec import Codec, record_of
 from tropism.core.errors import NotSupportedError, UnavailableError
 from tropism.ports.platform import Platform
 from tropism.runtime.dead import dead_letters
+from tropism.runtime.patience import patiently
 from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.testing.simulation import OPTIONS, Simulation, quiet
 
@@ -354,3 +355,26 @@ def test_live_memory_of_progress_is_bounded_while_one_event_waits() -> None:
 
     asyncio.run(main())
     assert minutes(1) < hours(1)
+
+
+def test_who_waits_for_a_store_says_so_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    """A store that is back at once is not mentioned; one that stays away is, but not at every try."""
+
+    class Clock(VirtualClock):
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.sleep(0)
+
+    async def told(failures: int) -> int:
+        left = [failures]
+
+        async def call() -> None:
+            left[0] -= 1
+            if left[0] >= 0:
+                raise UnavailableError("Cannot write to 'x.db': disk is full. Free some space.")
+
+        caplog.clear()
+        await patiently(Clock(), call)
+        return len(caplog.records)
+
+    assert [asyncio.run(told(failures)) for failures in (0, 2, 3, 62, 63)] == [0, 0, 1, 1, 2]
+    assert "disk is full. Free some space. All waits; it is tried again every second." in caplog.text

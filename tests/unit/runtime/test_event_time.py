@@ -4,12 +4,14 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from tropism import (
     App,
     Event,
     Expired,
+    Reader,
     Service,
     State,
     Tick,
@@ -20,8 +22,10 @@ from tropism import (
     minutes,
     seconds,
     testing,
+    total,
     use,
 )
+from tropism.core.codec import record_of
 from tropism.core.time import instant_us, to_us
 from tropism.testing.run import START
 
@@ -396,5 +400,34 @@ def test_rekeyed_events_are_in_order_under_their_new_key(live: bool) -> None:
             await t.advance(minutes=1)
             for place, key in enumerate("ab"):
                 assert t.state("s", "seen", key) == list(range(place, 40, 2))
+
+    asyncio.run(main())
+
+
+def test_live_a_fact_of_the_far_future_holds_up_nobody() -> None:
+    """A source whose clock is centuries ahead: its facts are handled at once, and so is all that follows."""
+    service = Service("s")
+    seen = View("seen", Placed, by=lambda e: "all", window=hours(3), n=total(lambda e: e.n))
+
+    @service.on(Shipped)
+    def shipped(event: Shipped, placed: Reader = use(seen)) -> Counted:
+        return Counted(at=event.order, n=int(placed("all").n))
+
+    async def main() -> None:
+        async with at(service, live=True, partitions=1) as t:
+            far_us = instant_us(t.now + days(365 * 400))
+            facts = [Placed(order=f"{n}", n=1) for n in range(9)]
+            # Past the test's own publish, which would hold them back until their time.
+            await t.simulation.store.log.append(
+                [record_of(e, msgspec.json.encode(e), id=e.order, time_us=far_us, source="/x") for e in facts]
+            )
+            await t.publish(*(Placed(order=f"later-{n}", n=1) for n in range(9)))
+            await t.advance(seconds=1)
+            await t.publish(Shipped(order="near"))
+            await t.advance(seconds=1)
+            # What it does to views stands among the known limits: they count from 400 years on.
+            assert t.only(Counted).event.at == "near"
+            assert await t.simulation.store.log.ends(["orders"]) == {("orders", 0): 19}
+            assert t.dead_letters() == []
 
     asyncio.run(main())

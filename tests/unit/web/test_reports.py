@@ -101,8 +101,17 @@ def test_what_is_absent_is_shown_as_absent(flights):
     rows = (Scores("static"), Scores("cron"), Scores("tropism"), Scores("hindsight"))
     page = flights_report.render(replace(flights(), rows=rows, histories=(), latency=Latency()))
     assert page.count('aria-label="not computed"') == 2 * 4 * 7
-    assert "No outcome is known yet" in page
-    assert page.count("No values yet") == 2 * 5  # three charts of quality, one of gains, one of latency
+    assert "No decision is scored yet" in page
+    assert "What learning adds" not in page
+    assert page.count("No values yet") == 2 * 4  # three charts of quality, one of latency
+    assert "No outcome is known yet" in flights_report.render(EMPTY_REPORT)
+
+
+def test_a_storm_after_the_last_week_is_not_in_the_legend(flights):
+    year = flights()
+    assert ">storm<" in flights_report.render(year)
+    late = tuple(replace(band, start_us=2**52, end_us=2**52 + 1) for band in year.storms)
+    assert ">storm<" not in flights_report.render(replace(year, storms=late, versions=()))
 
 
 def test_names_from_a_users_table_are_text(flights, card):

@@ -47,6 +47,12 @@ def test_a_time_that_is_none_names_its_line_and_not_its_value():
     assert "03/01" not in str(told.value)
 
 
+@pytest.mark.parametrize("value", ["1e30", "-1e30", "0800-01-01", "9999-12-31"])
+def test_a_time_that_no_calendar_of_ours_reaches_names_its_line(value):
+    with pytest.raises(InvalidInputError, match="line 3 of it lies outside of the years 1000 to 8999"):
+        times(text("1000", value) if "e" in value else text("2024-01-01", value))
+
+
 @pytest.mark.parametrize(
     ("values", "labels"),
     [
@@ -115,6 +121,16 @@ def test_missing_and_infinite_values_are_none():
     assert columns[1].values == [1.0, None, 2.0, None]
 
 
+def test_numbers_too_large_to_reckon_with_are_missing_and_said():
+    raws = [text("1", "1e300", "-inf", "nan", "2", name="a"), Raw("b", "number", [1e101, None, 3, 4, 5])]
+    columns, said = read_columns(raws)
+    assert [column.values for column in columns] == [[1, None, None, None, 2], [None, None, 3, 4, 5]]
+    assert [note.text for note in said] == [
+        "Column 'a' holds 2 numbers beyond 1e+100: taken as missing.",
+        "Column 'b' holds 1 number beyond 1e+100: taken as missing.",
+    ]
+
+
 def test_a_mixed_column_is_a_category_and_said():
     columns, notes = read_columns([text("1", "2", "n.a.", "3")])
     assert columns[0].kind == "category"
@@ -159,7 +175,7 @@ def test_csv_of_any_separator(tmp_path, separator):
         (b"a,\n1,2\n", "a column has no name"),
         (b"a,b\n1,2\n1\n", "line 3 has 1 values for 2 columns"),
         (b"a,b\n\xff,2\n", "it is not UTF-8"),
-        (b'a,b\n"1,2\n', "unexpected end of data"),
+        (b'a,b\n"1,2\n', r"the row of line 2 is broken \(unexpected end of data\). Mend the line."),
     ],
 )
 def test_a_broken_csv_says_where(tmp_path, content, fact):
@@ -167,6 +183,22 @@ def test_a_broken_csv_says_where(tmp_path, content, fact):
     file.write_bytes(content)
     with pytest.raises(InvalidInputError, match=fact):
         read_sheet(file)
+
+
+def test_a_folder_is_no_table(tmp_path):
+    with pytest.raises(NotFoundError, match="it is a folder. Name a CSV or Parquet file."):
+        read_sheet(tmp_path)
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.access", lambda *_: False)
+        with pytest.raises(NotFoundError, match="you may not read it. Name a CSV or Parquet file."):
+            read_sheet(tmp_path / "t.csv")
+    (tmp_path / "long").write_text("")
+    with pytest.raises(NotFoundError, match="File name too long"):
+        read_sheet(tmp_path / ("x" * 300 + ".csv"))
 
 
 def test_files_that_are_no_tables(tmp_path):

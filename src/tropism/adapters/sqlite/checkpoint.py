@@ -1,7 +1,6 @@
 """Writing the log of a database file back into the file, beside the writer."""
 
 import contextlib
-import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -21,7 +20,7 @@ class Checkpointer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._log = f"{path}-wal"
+        self._log = path.with_name(f"{path.name}-wal")
         self._wake = threading.Event()
         self._done = threading.Event()
         self._busy = False
@@ -53,13 +52,16 @@ class Checkpointer:
         while self._wake.wait() and not self._closed:
             self._wake.clear()
             # Where it fails (a full disk, say), the log grows, and it is tried again after the next commit.
-            with contextlib.suppress(sqlite3.Error), contextlib.closing(connect_checkpointer(self._path)) as sql:
+            with (
+                contextlib.suppress(sqlite3.Error),
+                contextlib.closing(connect_checkpointer(self._path)) as sql,
+            ):
                 sql.execute("PRAGMA wal_checkpoint(PASSIVE)")
             self._done.set()
 
 
-def _size(path: str) -> int:
+def _size(path: Path) -> int:
     try:
-        return os.stat(path).st_size
+        return path.stat().st_size
     except OSError:
         return 0

@@ -16,7 +16,7 @@ _SIZES = (512, 128, 32, 8, 1)
 def execute_rows(
     sql: sqlite3.Connection, head: str, rows: Sequence[Sequence[Any]], tail: str = "", *, width: int
 ) -> None:
-    """Execute a statement for rows of so many values, which stand as ``(?,?), (?,?)`` between head and tail."""
+    """Execute a statement for rows of so many values; ``(?,?), (?,?)`` stands between head and tail."""
     for start, size in _parts(len(rows)):
         values = [value for row in rows[start : start + size] for value in row]
         sql.execute(_statement(head, size, width, tail), values)

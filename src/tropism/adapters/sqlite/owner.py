@@ -11,8 +11,8 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from tropism.adapters.sqlite.checkpoint import Checkpointer
 from tropism.adapters.sqlite.address import bind, lock_path, socket_path
+from tropism.adapters.sqlite.checkpoint import Checkpointer
 from tropism.adapters.sqlite.schema import connect_writer
 from tropism.adapters.sqlite.tables import Tables
 from tropism.adapters.sqlite.wire import (

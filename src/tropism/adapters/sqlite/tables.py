@@ -27,9 +27,7 @@ from tropism.core.envelope import Record
 from tropism.ports.log import Partition
 from tropism.ports.state import Position, Write
 
-_PUT = (
-    "ON CONFLICT(namespace, key) DO UPDATE SET value = excluded.value, expires_us = excluded.expires_us"
-)
+_PUT = "ON CONFLICT(namespace, key) DO UPDATE SET value = excluded.value, expires_us = excluded.expires_us"
 _ACQUIRE = (
     "INSERT INTO consumers VALUES (?,?,?,?,0,NULL,NULL,NULL) ON CONFLICT(name) DO UPDATE SET "
     "token = excluded.token, holder = excluded.holder, lease_seconds = excluded.lease_seconds, clean = 0"

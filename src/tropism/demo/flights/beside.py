@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -17,14 +18,15 @@ from tropism.models.policy import Policy
 from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.runtime.service import Service
 
+READY = b"ready\n"
 
-class Task(msgspec.Struct):
-    """What the other process is to run: the loop of the same system, up to the same moment."""
+
+class System(msgspec.Struct):
+    """Which system it is, and where its log lies."""
 
     settings: Settings
     policy: Policy
     seed: int
-    end_us: int
 
 
 class Beside:
@@ -33,26 +35,35 @@ class Beside:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
-    async def wait(self) -> None:
-        """Return when it has done its part. Raises: UnavailableError if it failed; it has said why."""
-        code = await self._process.wait()
-        if code:
-            raise UnavailableError(
-                f"Cannot go on: the process that runs the model's loop left with {code}. Run it again."
-            )
+    async def run(self, end_us: int) -> None:
+        """Let it live up to a moment of event time, and return when it has.
+
+        Raises: UnavailableError if it failed; it has said why.
+        """
+        assert self._process.stdin is not None  # noqa: S101 (it was asked for)
+        with suppress(ConnectionError):
+            self._process.stdin.write(f"{end_us}\n".encode())
+            await self._process.stdin.drain()
+        if code := await self._process.wait():
+            raise _failed(code)
 
 
 @asynccontextmanager
-async def beside(task: Task) -> AsyncIterator[Beside]:
-    """Have the loop run in another process, which ends with this one whatever becomes of it."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tropism.demo.flights.beside", stdin=asyncio.subprocess.PIPE
-    )
-    assert process.stdin is not None  # noqa: S101 (it was asked for)
+async def beside(system: System) -> AsyncIterator[Beside]:
+    """Start another process for the loop, which ends with this one whatever becomes of it.
+
+    It has opened the platform when this returns. Raises: UnavailableError if it could not.
+    """
+    command = sys.executable, "-m", "tropism.demo.flights.beside"
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 (they were asked for)
     try:
         with suppress(ConnectionError):
-            process.stdin.write(msgspec.json.encode(task) + b"\n")
+            process.stdin.write(msgspec.json.encode(system) + b"\n")
             await process.stdin.drain()
+        if await process.stdout.readline() != READY:
+            raise _failed(await process.wait())
         yield Beside(process)
     finally:
         with suppress(ProcessLookupError):
@@ -60,14 +71,27 @@ async def beside(task: Task) -> AsyncIterator[Beside]:
         await process.wait()
 
 
+def _failed(code: int) -> UnavailableError:
+    return UnavailableError(
+        f"Cannot go on: the process that runs the model's loop left with {code}. See what it said, and run "
+        f"the same command again: it goes on where this one stopped."
+    )
+
+
 def loop_of(app: App) -> list[Service]:
     """Return the services that run beside: those that the models bring."""
     return [service for model in app.models for service in model.services]
 
 
-async def _live(task: Task) -> None:
-    app = flights_app(task.policy, seed=task.seed)
-    async with open_platform(task.settings) as platform:
+async def _live(system: System) -> None:
+    app = flights_app(system.policy, seed=system.seed)
+    async with open_platform(system.settings) as platform:
+        sys.stdout.buffer.write(READY)
+        sys.stdout.flush()
+        until = await asyncio.to_thread(sys.stdin.buffer.readline)
+        if not until:
+            return  # the first process is gone, and never said until when
+        threading.Thread(target=_leave_with_parent, daemon=True).start()
         runtime = Runtime(
             loop_of(app),
             platform,
@@ -76,31 +100,28 @@ async def _live(task: Task) -> None:
             options=RuntimeOptions(live=False),
         )
         await runtime.start()
-        runtime.watermarks.advance_sources(task.end_us)
-        await runtime.wait_until(task.end_us)
+        runtime.watermarks.advance_sources(int(until))
+        await runtime.wait_until(int(until))
         await runtime.stop()
 
 
 def _leave_with_parent() -> None:
     """Leave at once when the other end of the pipe is closed: nothing is lost, the next run goes on."""
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: a thread that waits in there keeps the interpreter from ending.
+    while os.read(0, 1024):
+        pass
     os._exit(0)
 
 
 def main() -> None:
     """Run the loop as told on standard input."""
-    import signal  # noqa: PLC0415 (wanted only by this program)
-
     from tropism.demo.flights.run import tune_process  # noqa: PLC0415 (it starts this program)
 
     # Ctrl-C reaches both processes: the first one decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tune_process()
-    task = msgspec.json.decode(sys.stdin.buffer.readline(), type=Task)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    asyncio.run(_live(task))
-    sys.stdout.flush()
-    os._exit(0)
+    if line := sys.stdin.buffer.readline():
+        asyncio.run(_live(msgspec.json.decode(line, type=System)))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from tropism.demo.flights.results import Results
 from tropism.models.baselines import Decided, every_us, hindsight, prequential
 from tropism.models.metrics import Scores, score
 from tropism.models.rows import TrainingRows
+from tropism.models.steps import count_of
 
 SCORED_FROM_US = parse_iso("2013-02-01T05:00:00Z")
 """Midnight in New York before the first of February: January is for the first model to learn from."""
@@ -43,8 +44,8 @@ def compare(
         "adaptive",
         results.outputs,
         scored(rows, results.outputs),
-        count(results, "training.trained.v1"),
-        count(results, "models.promoted.v1"),
+        count_of(results.steps, "training.trained.v1"),
+        count_of(results.steps, "models.promoted.v1"),
     )
     if not baselines or not len(rows) or rows.decided_us[-1] < SCORED_FROM_US:
         return (loop,)
@@ -72,8 +73,3 @@ def scored(rows: TrainingRows, outputs: NDArray[np.float64]) -> Scores | None:
     """Score outputs of decisions from February on that have both an output and an outcome."""
     usable = np.isfinite(outputs) & np.isfinite(rows.outcomes) & (rows.decided_us >= SCORED_FROM_US)
     return score(outputs[usable], rows.outcomes[usable]) if usable.any() else None
-
-
-def count(results: Results, event_type: str) -> int:
-    """Return how many steps of a type the loop took."""
-    return sum(step.type == event_type for step in results.steps)

@@ -1,9 +1,8 @@
 """What came of a run, read back from its log."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -12,11 +11,8 @@ from numpy.typing import NDArray
 
 from tropism.core.envelope import Stored
 from tropism.models.rows import TrainingRows
+from tropism.models.steps import Step, digest_of, read_steps, read_topic, stable
 from tropism.ports.log import Log
-
-PAGE = 20_000
-UNSTABLE = {"seconds", "latency_us"}
-"""Fields that tell how long something took: of two equal runs, they alone differ."""
 
 
 class _Decision(msgspec.Struct):
@@ -36,15 +32,6 @@ class _Learned(msgspec.Struct):
     value: float
     revision: int
     early: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A control event: when, of what type, and what it says."""
-
-    time_us: int
-    type: str
-    data: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +60,19 @@ class Results:
 
 async def read_results(log: Log, names: tuple[str, ...]) -> Results:
     """Return what a log holds of a finished run."""
-    decisions = await _read(log, "decisions")
-    outcomes = await _read(log, "outcomes")
-    control = [stored for topic in ("models", "training") for stored in await _read(log, topic)]
-    observed = await _read(log, "observations")
+    decisions = await read_topic(log, "decisions")
+    outcomes = await read_topic(log, "outcomes")
+    steps = await read_steps(log)
+    observed = await read_topic(log, "observations")
     events = sum((await log.ends(["flights", "weather"])).values())
-    return await asyncio.to_thread(_results, names, decisions, outcomes, control, observed, events)
-
-
-async def _read(log: Log, topic: str) -> list[Stored]:
-    found: list[Stored] = []
-    for partition, end in (await log.ends([topic])).items():
-        start = 0
-        while start < end:
-            page = (await log.read({partition: start}, count_max=PAGE))[partition]
-            found.extend(page)
-            start = page[-1].offset + 1
-    return found
+    return await asyncio.to_thread(_results, names, decisions, outcomes, steps, observed, events)
 
 
 def _results(
     names: tuple[str, ...],
     decisions: Sequence[Stored],
     outcomes: Sequence[Stored],
-    control: Sequence[Stored],
+    steps: tuple[Step, ...],
     observed: Sequence[Stored],
     events: int,
 ) -> Results:
@@ -115,10 +91,6 @@ def _results(
         decided_us=np.array([d.decided_us for d, _ in made], dtype=np.int64),
         known_us=np.array([labels.get(id, nothing)[1] for _, id in made], dtype=np.int64),
     )
-    steps = sorted(
-        (Step(s.record.time_us, s.record.type, msgspec.json.decode(s.record.data)) for s in control),
-        key=lambda step: (step.time_us, step.type),
-    )
     return Results(
         rows=rows,
         outputs=np.array([d.output if d.output is not None else np.nan for d, _ in made]),
@@ -127,9 +99,9 @@ def _results(
         events=events,
         expired=sum(s.record.type == "outcomes.missed.v1" for s in outcomes),
         subjects=len({d.subject for d, _ in made}),
-        steps=tuple(steps),
+        steps=steps,
         windows=tuple(msgspec.json.decode(s.record.data) for s in observed),
-        digest=digest_of(made, steps),
+        digest=digest_of(_lines(made), steps),
     )
 
 
@@ -143,23 +115,7 @@ def _labels(outcomes: Sequence[Stored]) -> dict[str, tuple[float, int]]:
     return labels
 
 
-def digest_of(decisions: Sequence[tuple[_Decision, str]], steps: Sequence[Step]) -> str:
-    """Return the digest of all decisions, sorted by id, and of all steps; floats to 9 significant digits."""
-    digest = sha256()
+def _lines(decisions: Sequence[tuple[_Decision, str]]) -> Iterator[str]:
     for made, id in sorted(decisions, key=lambda pair: pair[1]):
         said = (made.subject, made.version, made.arm, made.output, made.act, made.features, made.others)
-        digest.update(f"{id} {_stable(said)}\n".encode())
-    for step in steps:
-        kept = {name: value for name, value in step.data.items() if name not in UNSTABLE}
-        digest.update(f"{step.time_us} {step.type} {_stable(kept)}\n".encode())
-    return digest.hexdigest()
-
-
-def _stable(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.9g}"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{name}:{_stable(value[name])}" for name in sorted(value)) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join([_stable(each) for each in value]) + "]"
-    return repr(value)
+        yield f"{id} {stable(said)}"

@@ -2,23 +2,23 @@
 
 import asyncio
 import os
-import shutil
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from tropism.app.app import App
 from tropism.app.platform import Settings, open_platform
 from tropism.core.envelope import Record
-from tropism.core.time import MICROSECONDS, hours, to_us
+from tropism.core.errors import InvalidInputError
+from tropism.core.time import MICROSECONDS, hours, iso, to_us
 from tropism.demo.flights.app import POLICY, flights_app
-from tropism.demo.flights.beside import Task, beside, loop_of
+from tropism.demo.flights.beside import Beside, System, beside, loop_of
+from tropism.demo.flights.folder import Manifest, held
 from tropism.demo.flights.source import data_folder, flight_records
 from tropism.models.policy import Policy
+from tropism.models.progress import Progress, Say
 from tropism.ports.platform import Platform
 from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.runtime.watermarks import FOREVER_US
@@ -27,20 +27,6 @@ TOPICS = {"flights": 4, "weather": 4}
 LOAD_COUNT = 10_000
 AFTER = hours(36)
 """How long the clock runs past the last fact: every decision then has an outcome or has expired."""
-
-Say = Callable[["Progress"], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is: what it does, how much of how much is done, and up to when in event time."""
-
-    stage: str
-    done: int
-    total: int
-    time_us: int | None = None
-    champion: int = 0
-    versions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +42,6 @@ class FlightsOptions:
     speed: float | None = None
     policy: Policy | None = None
     processes: int = 2
-
-
-class Manifest(msgspec.Struct):
-    """What a folder holds, so that an interrupted run goes on and another one starts anew."""
-
-    until_us: int
-    seed: int
-    policy: str
-    finished: bool = False
 
 
 @dataclass
@@ -93,35 +70,39 @@ def settings_of(folder: Path) -> Settings:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A run's platform, and the process that runs the loop on it, if that is another one."""
+
+    platform: Platform
+    beside: Beside | None
+
+
 @asynccontextmanager
-async def opened(options: FlightsOptions) -> AsyncIterator[Platform]:
+async def opened(options: FlightsOptions) -> AsyncIterator[Opened]:
     """Open the folder's platform: as it was left if that run was the same and unfinished, else empty."""
-    manifest = _manifest(options)
-    path = options.folder / "run.json"
-    if _read(path) != manifest:
-        shutil.rmtree(options.folder, ignore_errors=True)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.encode(manifest))
-    async with open_platform(settings_of(options.folder)) as platform:
-        yield platform
-    manifest.finished = True
-    path.write_bytes(msgspec.json.encode(manifest))
-
-
-def _manifest(options: FlightsOptions) -> Manifest:
-    return Manifest(options.until_us, options.seed, repr(options.policy))
-
-
-def _read(path: Path) -> Manifest | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, msgspec.MsgspecError):
-        return None
+    manifest = Manifest(options.until_us, options.seed, repr(options.policy))
+    settings = settings_of(options.folder)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(held(options.folder, manifest))
+        other: Beside | None = None
+        if options.processes > 1:
+            # Who opens the database first writes it for all: let that be the one with less to do.
+            system = System(settings, options.policy or POLICY, options.seed)
+            other = await stack.enter_async_context(beside(system))
+        yield Opened(await stack.enter_async_context(open_platform(settings)), other)
 
 
 async def load(platform: Platform, options: FlightsOptions, say: Say) -> int:
-    """Put the facts into the log, going on where an interrupted load stopped; return when they end."""
+    """Put the facts into the log, going on where an interrupted load stopped; return when they end.
+
+    Raises: InvalidInputError if there are none; NotSupportedError where the data are not installed.
+    """
     records = await asyncio.to_thread(flight_records, data_folder(), options.until_us)
+    if not records:
+        raise InvalidInputError(
+            f"Cannot run until {iso(options.until_us)}: nothing is known before. Choose a day of 2013."
+        )
     await platform.log.create_topics(TOPICS)
     ends = await platform.log.ends(TOPICS)
     # Loaded in one fixed order, a batch at a time, all or none of it: what is there is the beginning.
@@ -136,34 +117,33 @@ def end_of(records: Sequence[Record]) -> int:
     return (records[-1].time_us if records else 0) + to_us(AFTER)
 
 
-async def run(platform: Platform, app: App, end_us: int, options: FlightsOptions, say: Say) -> None:
+async def run(opened: Opened, app: App, end_us: int, options: FlightsOptions, say: Say) -> None:
     """Let the system live through the facts, up to the end of event time.
 
     Raises: UnavailableError if the process beside this one fails.
     """
-    async with AsyncExitStack() as stack:
-        services, ends = list(app.services), []
-        if options.processes > 1:
-            task = Task(settings_of(options.folder), options.policy or POLICY, options.seed, end_us)
-            ends.append((await stack.enter_async_context(beside(task))).wait())
-            services = [service for service in services if service not in loop_of(app)]
-        runtime = Runtime(
-            services,
-            platform,
-            types=app.events,
-            producers=app.services,
-            options=RuntimeOptions(live=False),
-        )
-        await runtime.start()
-        tasks = [_pace(runtime, platform, end_us, options.speed), _tell(runtime, platform, say)]
-        around = [asyncio.create_task(task) for task in tasks]
-        try:
-            await _all(runtime.wait_until(end_us), *ends)
-            await runtime.stop()
-        finally:
-            for task in around:
-                task.cancel()
-            await asyncio.gather(*around, return_exceptions=True)
+    services, platform, other = list(app.services), opened.platform, opened.beside
+    ends: list[Coroutine[Any, Any, None]] = []
+    if other is not None:
+        services = [service for service in services if service not in loop_of(app)]
+        ends.append(other.run(end_us))
+    runtime = Runtime(
+        services,
+        platform,
+        types=app.events,
+        producers=app.services,
+        options=RuntimeOptions(live=False),
+    )
+    await runtime.start()
+    tasks = [_pace(runtime, platform, end_us, options.speed), _tell(runtime, platform, say)]
+    around = [asyncio.create_task(task) for task in tasks]
+    try:
+        await _all(runtime.wait_until(end_us), *ends)
+        await runtime.stop()
+    finally:
+        for task in around:
+            task.cancel()
+        await asyncio.gather(*around, return_exceptions=True)
 
 
 async def _all(*awaited: Coroutine[Any, Any, None]) -> None:

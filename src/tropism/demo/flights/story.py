@@ -6,13 +6,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tropism.core.time import days, to_us
-from tropism.demo.flights.comparing import WEEK_US, Way, count
-from tropism.demo.flights.results import Results, Step
+from tropism.core.time import days, hours, iso, to_us
+from tropism.demo.flights.comparing import SCORED_FROM_US, WEEK_US, Way
+from tropism.demo.flights.results import Results
 from tropism.models.drift import population_stability
 from tropism.models.metrics import Scores, brier, calibration_curve, log_loss, roc_auc
 from tropism.models.sketch.features import FeatureSketch
 from tropism.models.sketch.latency import LatencySketch
+from tropism.models.steps import ALARMS, Step, count_of
 from tropism.web import facts
 from tropism.web.bars import Bucket
 from tropism.web.calibration import CalibrationPoint
@@ -20,26 +21,14 @@ from tropism.web.flights_report import Calibration, FlightsReport, KeyFigures, L
 from tropism.web.heat import HeatRow
 from tropism.web.layout import Band
 from tropism.web.spans import Span, Stage
+from tropism.web.steps import told_of
 
 DAY_US = to_us(days(1))
+MIDNIGHT_US = to_us(hours(5))
+"""When a day begins in New York in winter, in UTC."""
+
 STORM_SHARE = 0.15
 """A day on which more than this share of the flights was cancelled is a storm."""
-
-KINDS = {
-    "models.shadow_started.v1": "shadow started",
-    "models.canary_started.v1": "canary started",
-    "models.challenger_dropped.v1": "dropped",
-    "models.promoted.v1": "promoted",
-    "models.rolled_back.v1": "rolled back",
-    "models.watch_ended.v1": "watch ended",
-    "models.training_requested.v1": "training requested",
-    "models.drift_detected.v1": "drift detected",
-    "models.degradation_detected.v1": "degradation detected",
-    "models.training_blocked.v1": "training blocked",
-    "models.training_unblocked.v1": "training unblocked",
-    "training.trained.v1": "trained",
-    "training.failed.v1": "training failed",
-}
 
 ROWS: dict[str, facts.RowName] = {
     "static": "static",
@@ -62,8 +51,8 @@ def summary_of(
         "seconds": round(sum(stages.get(name, 0.0) for name in ("load", "run")), 3),
         "events_per_second": None if events_per_second is None else round(events_per_second, 1),
         **{name: _scores(by_name.get(name)) for name in ROWS},
-        "promotions": count(results, "models.promoted.v1"),
-        "rollbacks": count(results, "models.rolled_back.v1"),
+        "promotions": count_of(results.steps, "models.promoted.v1"),
+        "rollbacks": count_of(results.steps, "models.rolled_back.v1"),
         "stages": {name: round(seconds, 3) for name, seconds in stages.items()},
         "digest": results.digest,
     }
@@ -87,6 +76,27 @@ def training_seconds(results: Results) -> float:
     return float(sum(s.data["seconds"] for s in results.steps if s.type == "training.trained.v1"))
 
 
+def scored_words(results: Results) -> str:
+    """Return from when to when decisions were scored; nothing where the run ended before."""
+    last_us = int(results.rows.decided_us[-1]) if len(results.rows) else 0
+    if last_us < SCORED_FROM_US:
+        return ""
+    days_scored = [iso(at_us - MIDNIGHT_US)[:10] for at_us in (SCORED_FROM_US, last_us)]
+    return " to ".join(days_scored)
+
+
+def parts_of(stages: dict[str, float]) -> tuple[tuple[str, float], ...]:
+    """Return where the time went, each second once: trainings apart from the rest of the run."""
+    parts: dict[str, float] = {}
+    trained = stages.get("training, of run", 0.0)
+    for name, seconds in stages.items():
+        if name == "run":
+            parts |= {"event path": max(0.0, seconds - trained), "training": trained}
+        elif name != "training, of run":
+            parts[name] = seconds
+    return tuple(parts.items())
+
+
 def report_of(
     results: Results, ways: Sequence[Way], summary: dict[str, Any], *, version: str, seed: int, command: str
 ) -> FlightsReport:
@@ -102,13 +112,13 @@ def report_of(
         ),
         rows=tuple(_row(way, results) for way in ways),
         histories=tuple(_history(way, results) for way in ways),
-        steps=tuple(_step(step) for step in results.steps if step.type in KINDS),
+        steps=told_of(results.steps),
         storms=storms_of(results),
         drift=drift_of(results),
         calibration=tuple(_calibration(way, results) for way in ways),
         latency=_latency(results),
         versions=tuple(spans_of(results.steps)),
-        stages=tuple(summary["stages"].items()),
+        stages=parts_of(summary["stages"]),
         version=version,
         seed=seed,
         digest=results.digest,
@@ -128,13 +138,8 @@ def _row(way: Way, results: Results) -> facts.Scores:
         capture_top_decile=None if found is None else found.capture,
         trainings=way.trainings,
         promotions=way.promotions,
-        alarms=_alarms(results) if loop else None,
+        alarms=count_of(results.steps, *ALARMS) if loop else None,
     )
-
-
-def _alarms(results: Results) -> int:
-    kinds = ("models.drift_detected.v1", "models.degradation_detected.v1", "models.training_blocked.v1")
-    return sum(count(results, kind) for kind in kinds)
 
 
 def _history(way: Way, results: Results) -> facts.History:
@@ -164,20 +169,6 @@ def _calibration(way: Way, results: Results) -> Calibration:
     curve = calibration_curve(way.outputs[usable], results.rows.outcomes[usable])
     points = tuple(CalibrationPoint(b.mean_output, b.positive_share, b.count) for b in curve)
     return Calibration(ROWS[way.name], points)
-
-
-def _step(step: Step) -> facts.Step:
-    data = step.data
-    evidence = data.get("evidence") if step.type.startswith("models.") else data.get("backtest")
-    numbers = tuple((k, v) for k, v in (evidence or {}).items() if isinstance(v, int | float))
-    return facts.Step(
-        data.get("effective_from_us", step.time_us),
-        KINDS[step.type],
-        data.get("version"),
-        str(data.get("reason") or data.get("cause") or ""),
-        str(data.get("by") or ""),
-        numbers,
-    )
 
 
 def storms_of(results: Results) -> tuple[Band, ...]:
@@ -249,9 +240,9 @@ Enter = Callable[[int, "Stage | None", int], None]
 
 
 def _enter_roles(step: Step, enter: Enter, now: dict[int, tuple[Stage, int]]) -> None:
-    data, at_us = step.data, step.data.get("effective_from_us", step.time_us)
+    data, at_us = step.data, step.data.get("effective_from_us", step.at_us)
     if step.type == "models.training_requested.v1":
-        enter(data["version"], "training", step.time_us)
+        enter(data["version"], "training", step.at_us)
     elif step.type == "training.failed.v1":
         enter(data["version"], None, at_us)
     elif "rollout" in data:

@@ -1,0 +1,36 @@
+"""A page goes where it was asked to, or the command says so at once; it is served alone."""
+
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tropism.cli import pages
+from tropism.core.errors import InvalidInputError
+
+WORDS = {"what": "report", "option": "--report"}
+
+
+def test_a_place_is_refused_before_the_work_and_nothing_is_made(tmp_path):
+    pages.check_place(tmp_path / "new" / "page.html", **WORDS)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    for place, fact in ((tmp_path, "it is a folder"), (tmp_path / "file" / "x", "is no folder")):
+        with pytest.raises(InvalidInputError, match=f"{fact}.*Choose another --report."):
+            pages.check_place(place, **WORDS)
+    with pytest.raises(InvalidInputError, match="Cannot write the report"):
+        pages.write_page(tmp_path / "file" / "x", "", **WORDS)
+
+
+def test_a_page_is_served_and_nothing_beside_it(tmp_path, monkeypatch):
+    pages.write_page(tmp_path / "my page.html", "<p>", **WORDS)
+    (tmp_path / "secret").write_text("s")
+    said, told = [], threading.Event()
+    monkeypatch.setattr(pages, "say", lambda text: (said.append(text), told.set()))
+    threading.Thread(target=pages.serve_page, args=(tmp_path / "my page.html",), daemon=True).start()
+    assert told.wait(10)
+    address = said[0].split()[2].rstrip(";")
+    assert urllib.request.urlopen(address).read() == b"<p>"  # noqa: S310
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(address.rpartition("/")[0] + "/secret")  # noqa: S310
