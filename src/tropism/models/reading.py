@@ -2,27 +2,23 @@
 
 import gc
 import math
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from tropism.core.envelope import Stored
-from tropism.models.rows import TrainingRows, schema_of
+from tropism.models.decided import TOPIC, Decided, chunks_of, decided_in, pack, taken, together, unpack
+from tropism.models.rows import TrainingRows
 from tropism.ports.log import Log, Partition
 from tropism.ports.opening import open_url
 from tropism.runtime.cursor import name_of
 
 TOPICS = ("decisions", "outcomes")
 READ_COUNT = 20_000
-
-PART_ROWS = 4096
-"""How many rows are turned into columns at a time: as many as stay in the processor's cache."""
-
-_FLOATS = frozenset({float, type(None)})
 
 Ranges = dict[str, tuple[int, int]]
 """Per partition, ``topic/number``, the offsets from the first up to the second."""
@@ -40,12 +36,6 @@ class Known(NamedTuple):
 
     rows: TrainingRows
     champion: NDArray[np.float64]
-
-
-class _Decision(msgspec.Struct, gc=False):
-    model: str
-    schema: str
-    features: list[Any]
 
 
 class _Outcome(msgspec.Struct, gc=False):
@@ -114,20 +104,26 @@ def known_rows(
     names: tuple[str, ...],
     records: Mapping[str, Sequence[Stored]],
     *,
+    decided: Sequence[Decided] = (),
     rows_max: int | None = None,
     champion: int = 0,
 ) -> Known:
-    """Return the rows of a model that have an outcome, sorted by (known at, decision id)."""
+    """Return the rows of a model that have an outcome, sorted by (known at, decision id).
+
+    ``decided`` are decisions that were read before, beside those among the records.
+    """
     with _no_collection():
         labels = _labels(records, model, str(champion))
-        ids, columns = _features(records, model, names, labels)
-        places = _order(ids, labels)
+        pages = (page for where, page in records.items() if where.startswith(f"{TOPIC}/"))
+        parts = [*decided, *(decided_in(page, model, names) for page in pages)]
+        mine = together(parts, len(names))
+        places = _order(mine.ids, labels)
         if rows_max is not None:
             places = places[-rows_max:]
-        found = [labels[ids[place]] for place in places.tolist()]
+        found = [labels[mine.ids[place]] for place in places.tolist()]
         rows = TrainingRows(
             names=names,
-            columns=[taken(column, places) for column in columns],
+            columns=[taken(column, places) for column in mine.columns],
             outcomes=np.array([label.value for label in found], dtype=np.float64),
             decided_us=np.array([label.decided_us for label in found], dtype=np.int64),
             known_us=np.array([label.known_us for label in found], dtype=np.int64),
@@ -135,16 +131,9 @@ def known_rows(
     return Known(rows, np.array([label.champion for label in found], dtype=np.float64))
 
 
-def taken(column: Any, places: NDArray[np.int64]) -> Any:
-    """Return the values of a column at places, as an array where it is one."""
-    if isinstance(column, np.ndarray):
-        return column[places]
-    return [column[place] for place in places.tolist()]
-
-
 def _order(ids: list[str], labels: Mapping[str, _Label]) -> NDArray[np.int64]:
-    """Return the places of rows in the order of (known at, decision id)."""
-    by_id = sorted(range(len(ids)), key=ids.__getitem__)
+    """Return the places of decisions that have an outcome, in the order of (known at, decision id)."""
+    by_id = sorted((place for place, id in enumerate(ids) if id in labels), key=ids.__getitem__)
     known_us = np.array([labels[ids[place]].known_us for place in by_id], dtype=np.int64)
     return np.array(by_id, dtype=np.int64)[np.argsort(known_us, kind="stable")]
 
@@ -161,72 +150,50 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-async def records_in(url: str, ranges: Ranges) -> dict[str, list[Stored]]:
-    """Return the records of ranges of the log that a URL opens."""
+async def read_known(
+    url: str,
+    model: str,
+    names: tuple[str, ...],
+    ranges: Ranges,
+    *,
+    chunks: Mapping[str, bytes] | None = None,
+    rows_max: int | None = None,
+    champion: int = 0,
+) -> tuple[Known, dict[str, bytes]]:
+    """Return the rows in ranges of the log that a URL opens, and what was decoded for the first time.
+
+    ``chunks`` holds, by name, what was decoded before; without it, everything is read from the log.
+    """
+    decided: list[Decided] = []
+    fresh: dict[str, bytes] = {}
+    rest = dict(ranges)
     store = await open_url(url)
     try:
-        return {where: await _read(store.log, where, start, stop) for where, (start, stop) in ranges.items()}
+        for chunk in () if chunks is None else chunks_of(model, names, ranges):
+            part = None if chunks is None else _decoded(chunks.get(chunk.name))
+            if part is None:
+                page = await _read(store.log, chunk.where, chunk.start, chunk.stop)
+                with _no_collection():
+                    part = decided_in(page, model, names)
+                with suppress(msgspec.MsgspecError, OverflowError, TypeError):
+                    fresh[chunk.name] = pack(part)
+            decided.append(part)
+            rest[chunk.where] = chunk.stop, ranges[chunk.where][1]
+        records = {where: await _read(store.log, where, *found) for where, found in rest.items()}
     finally:
         await store.close()
+    known = known_rows(model, names, records, decided=decided, rows_max=rows_max, champion=champion)
+    return known, fresh
 
 
-def _features(
-    records: Mapping[str, Sequence[Stored]], model: str, names: tuple[str, ...], wanted: Container[str]
-) -> tuple[list[str], list[Any]]:
-    """Return the ids of the wanted decisions, and their features as columns."""
-    decoder = msgspec.json.Decoder(_Decision)
-    schema = schema_of(names)
-    ids: list[str] = []
-    rows: list[list[Any]] = []
-    parts: list[list[Any]] = []
-    for stored in _of(records, "decisions.made.v1"):
-        made = decoder.decode(stored.record.data)
-        id = stored.record.id
-        if made.model == model and made.schema == schema and id in wanted:
-            ids.append(id)
-            rows.append(made.features)
-            if len(rows) == PART_ROWS:
-                parts.append(_columns(rows, len(names)))
-                rows = []
-    parts.append(_columns(rows, len(names)))
-    return ids, [_joined(pieces) for pieces in zip(*parts, strict=True)]
-
-
-def _columns(features: Sequence[Sequence[Any]], count: int) -> list[Any]:
-    table = np.array(features, dtype=object).reshape(len(features), count)
-    return [_column(values) for values in table.T]
-
-
-def _column(values: NDArray[np.object_]) -> Any:
-    """Return a column of one kind of number as numbers, None among floats as NaN; any other as a list."""
-    listed = values.tolist()
-    kinds = set(map(type, listed))
-    if kinds == {int}:
-        with suppress(OverflowError):
-            return values.astype(np.int64)
-    return values.astype(np.float64) if float in kinds and kinds <= _FLOATS else listed
-
-
-def _joined(pieces: Sequence[Any]) -> Any:
-    """Return the pieces of a column as one: what `_column` would have made of them together."""
-    pieces = [piece for piece in pieces if len(piece)]
-    kinds = {piece.dtype.kind if isinstance(piece, np.ndarray) else _kind(piece) for piece in pieces}
-    if kinds == {"i"} or ("f" in kinds and kinds <= {"f", "none"}):
-        return np.concatenate(
-            [np.asarray(p, dtype=np.int64 if kinds == {"i"} else np.float64) for p in pieces]
-        )
-    return [value for piece in pieces for value in _values(piece)]
-
-
-def _kind(values: list[Any]) -> str:
-    return "none" if all(value is None for value in values) else "other"
-
-
-def _values(piece: Any) -> list[Any]:
-    if not isinstance(piece, np.ndarray):
-        values: list[Any] = piece
-        return values
-    return [None if value != value else value for value in piece.tolist()]  # noqa: PLR0124 (NaN was None)
+def _decoded(data: bytes | None) -> Decided | None:
+    """Return what was decoded before, None where it is not there or not whole."""
+    if data is None:
+        return None
+    try:
+        return unpack(data)
+    except (msgspec.MsgspecError, ValueError):
+        return None
 
 
 def _labels(records: Mapping[str, Sequence[Stored]], model: str, champion: str) -> dict[str, _Label]:

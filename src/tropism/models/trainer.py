@@ -1,14 +1,17 @@
 """Training what the loop asks for, away from everything that must not wait."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from tropism.core.errors import InvalidInputError, NotSupportedError, TropismError
+from tropism.models.decided import chunks_of, prefix_of
 from tropism.models.events import TrainingFailed, TrainingRequested, VersionTrained
 from tropism.models.site import Here, OnSite
-from tropism.models.training import Made, job_of, spec_of
+from tropism.models.training import Made, Spec, job_of, spec_of
 from tropism.models.triggers import OVERHEAD, TRAINING_ATTEMPTS
+from tropism.ports.blobs import Blobs
 from tropism.ports.platform import Platform
 from tropism.runtime.inject import use
 from tropism.runtime.retry import Retry
@@ -65,8 +68,27 @@ async def make(model: "Model", request: TrainingRequested, platform: Platform) -
         spec = await spec_of(model, platform.log, request)
     except (InvalidInputError, NotSupportedError) as error:
         return Made(cause=str(error))
+    spec = msgspec.structs.replace(spec, chunks=await _chunks(spec, platform.blobs))
     job = job_of(spec, timeout_seconds=model.policy.training_timeout_seconds)
     try:
-        return msgspec.msgpack.decode(await platform.compute.run(job), type=Made)
+        made = msgspec.msgpack.decode(await platform.compute.run(job), type=Made)
     except (TropismError, msgspec.MsgspecError) as error:
         return Made(cause=str(error))
+    # They save time, nothing more: what cannot be kept is decoded again.
+    with suppress(TropismError):
+        for name, data in made.chunks.items():
+            await platform.blobs.put(name, data)
+    return made
+
+
+async def _chunks(spec: Spec, blobs: Blobs) -> dict[str, bytes] | None:
+    """Return what trainings before have decoded of the log, where the job reads the log itself."""
+    if spec.source.url is None:
+        return None
+    found: dict[str, bytes] = {}
+    with suppress(TropismError):
+        there = set(await blobs.names(prefix_of(spec.model, spec.names)))
+        for chunk in chunks_of(spec.model, spec.names, spec.ranges):
+            if chunk.name in there:
+                found[chunk.name] = await blobs.get(chunk.name)
+    return found

@@ -16,7 +16,7 @@ from tropism.models.backtest import BacktestPlan, backtest
 from tropism.models.events import Evidence, TrainingRequested
 from tropism.models.metrics import score
 from tropism.models.provenance import code_of, data_of, environment
-from tropism.models.reading import Known, Ranges, Source, known_rows, ranges_until, records_in, source_of
+from tropism.models.reading import Known, Ranges, Source, known_rows, ranges_until, read_known, source_of
 from tropism.models.rows import Predictor, Train, TrainingRows
 from tropism.models.sketch.features import FeatureSketch, feature_sketch
 from tropism.models.train_name import name_of_train
@@ -50,6 +50,8 @@ class Spec(msgspec.Struct, frozen=True):
     champion: int = 0
     backtest: BacktestPlan | None = None
     time_calls: bool = False
+    chunks: dict[str, bytes] | None = None
+    """Columns decoded for trainings before, by name; None if everything is to be read from the log."""
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -61,6 +63,8 @@ class Made(msgspec.Struct, frozen=True):
     reference: FeatureSketch | None = None
     backtest: dict[str, float] = {}
     cause: str = ""
+    chunks: dict[str, bytes] = {}
+    """Columns that were decoded for the first time."""
 
 
 def job_of(spec: Spec, *, timeout_seconds: float) -> Job:
@@ -117,17 +121,30 @@ def run_training(payload: bytes) -> bytes:
     spec = msgspec.msgpack.decode(payload, type=Spec)
     try:
         module, _, name = spec.train.partition(":")
-        made = _train(getattr(import_module(module), name), spec, _known(spec))
+        known, chunks = _known(spec)
+        made = msgspec.structs.replace(
+            _train(getattr(import_module(module), name), spec, known), chunks=chunks
+        )
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a user's train function may raise anything)
         made = Made(cause=f"{type(error).__name__}: {error}"[:1000])
     return msgspec.msgpack.encode(made)
 
 
-def _known(spec: Spec) -> Known:
-    records = spec.source.records
-    if spec.source.url is not None:
-        records = asyncio.run(records_in(spec.source.url, spec.ranges))
-    return known_rows(spec.model, spec.names, records, rows_max=spec.rows_max, champion=spec.champion)
+def _known(spec: Spec) -> tuple[Known, dict[str, bytes]]:
+    if spec.source.url is None:
+        records = spec.source.records
+        return known_rows(spec.model, spec.names, records, rows_max=spec.rows_max, champion=spec.champion), {}
+    return asyncio.run(
+        read_known(
+            spec.source.url,
+            spec.model,
+            spec.names,
+            spec.ranges,
+            chunks=spec.chunks,
+            rows_max=spec.rows_max,
+            champion=spec.champion,
+        )
+    )
 
 
 def _train(train: Train, spec: Spec, known: Known) -> Made:

@@ -17,7 +17,7 @@ from tropism.core.codec import record_of
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
 from tropism.core.time import hours
-from tropism.models import reading
+from tropism.models import decided
 from tropism.models.artifact import load_version
 from tropism.models.backtest import BacktestPlan, backtest
 from tropism.models.events import DecisionMade, OutcomeLearned, TrainingRequested
@@ -233,13 +233,13 @@ def test_rows_are_sorted_by_when_they_were_known_then_by_id():
 
 def test_a_column_of_one_kind_of_number_is_an_array_and_any_other_stays_as_it_was():
     table = [[1.5, 1, True, "a", 1, None], [None, 2, None, None, 2.5, None]]
-    floats, whole, flags, texts, mixed, empty = reading._columns(table, 6)
+    floats, whole, flags, texts, mixed, empty = decided._columns(table, 6)
     np.testing.assert_array_equal(floats, [1.5, np.nan])
     np.testing.assert_array_equal(mixed, [1, 2.5])
     assert (whole.dtype, whole.tolist()) == (np.int64, [1, 2])
     assert (flags, texts, empty) == ([True, None], ["a", None], [None, None])
-    assert reading._columns([[2**70], [1]], 1) == [[2**70, 1]]
-    assert reading._columns([], 2) == [[], []]
+    assert decided._columns([[2**70], [1]], 1) == [[2**70, 1]]
+    assert decided._columns([], 2) == [[], []]
 
 
 VALUES = [None, 1, 2, 1.5, 2.5, True, "a", 2**70]
@@ -247,9 +247,9 @@ VALUES = [None, 1, 2, 1.5, 2.5, True, "a", 2**70]
 
 @given(st.lists(st.sampled_from(VALUES), min_size=1, max_size=12), st.integers(1, 5))
 def test_a_column_read_in_pieces_is_the_column_read_at_once(values, size):
-    (whole,) = reading._columns([[value] for value in values], 1)
-    parts = [reading._columns([[v] for v in values[n : n + size]], 1)[0] for n in range(0, len(values), size)]
-    joined = reading._joined(parts)
+    (whole,) = decided._columns([[value] for value in values], 1)
+    parts = [decided._columns([[v] for v in values[n : n + size]], 1)[0] for n in range(0, len(values), size)]
+    joined = decided._joined(parts)
     assert type(joined) is type(whole)
     assert str(list(joined)) == str(list(whole))
 
