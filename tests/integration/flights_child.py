@@ -27,9 +27,14 @@ QUICK = Policy(
 )
 
 
-async def main(folder: str, until: str, speed: str) -> None:
+async def main(folder: str, until: str, speed: str, processes: str) -> None:
     options = run.FlightsOptions(
-        Path(folder), parse_iso(until), seed=7, speed=float(speed) or None, policy=QUICK
+        Path(folder),
+        parse_iso(until),
+        seed=7,
+        speed=float(speed) or None,
+        policy=QUICK,
+        processes=int(processes),
     )
     async with run.opened(options) as opened:
         end_us = await run.load(opened.platform, options, lambda _: None)

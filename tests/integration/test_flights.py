@@ -19,9 +19,9 @@ CHILD = Path(__file__).with_name("flights_child.py")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def start(folder: Path, speed: float = 0) -> "subprocess.Popen[str]":
+def start(folder: Path, speed: float = 0, processes: int = 2) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, str(CHILD), str(folder), UNTIL, str(speed)],
+        [sys.executable, str(CHILD), str(folder), UNTIL, str(speed), str(processes)],
         stdout=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
@@ -70,3 +70,8 @@ def test_killed_at_ten_random_moments_it_comes_to_the_same(undisturbed, tmp_path
 def test_however_slowly_it_runs_it_comes_to_the_same(undisturbed, tmp_path):
     """Event time held back to a fraction of full speed changes nothing but how long it takes."""
     assert finish(start(tmp_path, speed=40_000)) == undisturbed
+
+
+def test_in_one_process_it_comes_to_the_same(undisturbed, tmp_path):
+    """Two processes wait for each other through the log: they decide what one would."""
+    assert finish(start(tmp_path, processes=1)) == undisturbed
