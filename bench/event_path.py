@@ -20,9 +20,9 @@ UNTIL = "2013-02-01"
 ROUNDS = 3
 METHOD = (
     f"Facts known before {UNTIL}, loaded before: decided on with 28 features as of the moment, joined with "
-    f"their outcomes, committed durably; no training. Peer: the same facts read from the same log and "
-    f"decoded, and a row as large as a decision stored for each flight, 1,000 a durable commit. In turn, "
-    f"median of {ROUNDS}."
+    f"their outcomes, committed so that they survive kill -9, in two processes; no training. Peer: the same "
+    f"facts read from the same log and decoded, and a row as large as a decision stored for each flight, "
+    f"1,000 a commit that survives as much. In turn, median of {ROUNDS}."
 )
 NO_TRAINING = Policy(first_after=10**9, drift=None, quality=None)
 
@@ -59,7 +59,7 @@ async def _raw(platform: Platform, path: Path) -> int:
     codec = Codec(EVENTS)
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("CREATE TABLE decisions(id TEXT, data BLOB)")
     row = msgspec.json.encode([1.5] * 60)
     stored = 0

@@ -17,13 +17,27 @@ def path_of(url: str) -> Path:
 
     Raises: InvalidInputError.
     """
-    name = url.removeprefix(_SCHEME)
-    if not url.startswith(_SCHEME) or not name or name.endswith("/") or "?" in name or name == ":memory:":
+    name = url.partition("?")[0].removeprefix(_SCHEME)
+    if not url.startswith(_SCHEME) or not name or name.endswith("/") or name == ":memory:":
         raise InvalidInputError(
             f"Cannot open {url!r}: it names no database file. "
             f"Write 'sqlite:///./.tropism/tropism.db', or 'memory:' to keep nothing."
         )
     return Path(name)
+
+
+def is_synced(url: str) -> bool:
+    """Say whether every commit is synced to the disk: yes, unless ``?synchronous=normal`` says no.
+
+    Raises: InvalidInputError for any other option.
+    """
+    _, asked, options = url.partition("?")
+    if asked and options not in {"synchronous=full", "synchronous=normal"}:
+        raise InvalidInputError(
+            f"Cannot open {url!r}: {options!r} is no option of a database file. "
+            f"Leave it out, or write '?synchronous=normal' where a power loss may take the last moments."
+        )
+    return options != "synchronous=normal"
 
 
 def prepare_folder(path: Path) -> Path:

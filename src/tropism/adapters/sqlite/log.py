@@ -18,6 +18,10 @@ DURABILITY = (
     "SQLite in WAL mode with synchronous=FULL: what was acknowledged is synced to the disk and survives "
     "kill -9 and, where the disk honours fsync, power loss."
 )
+DURABILITY_NORMAL = (
+    "SQLite in WAL mode with synchronous=NORMAL: what was acknowledged survives kill -9; a power loss may "
+    "take the commits of the last moments, each of them wholly."
+)
 
 _READ = (
     "SELECT place - :lane, known_us, id, type, subject, time_us, data, source, extensions FROM events "
@@ -33,13 +37,25 @@ _extensions = msgspec.json.Decoder(dict[str, str])
 class SqliteLog:
     """A ``Log`` of one table, written through the process that owns the file."""
 
-    def __init__(self, reader: Reader, submit: Submit, ends: Ends, *, url: str, commit_domain: str) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        submit: Submit,
+        ends: Ends,
+        *,
+        url: str,
+        commit_domain: str,
+        synced: bool = True,
+    ) -> None:
         self._reader = reader
         self._submit = submit
         self._ends = ends
         self._topics: dict[str, tuple[int, int]] = {}
         self._capabilities = LogCapabilities(
-            durability=DURABILITY, commit_domain=commit_domain, record_bytes_max=RECORD_BYTES_MAX, url=url
+            durability=DURABILITY if synced else DURABILITY_NORMAL,
+            commit_domain=commit_domain,
+            record_bytes_max=RECORD_BYTES_MAX,
+            url=url,
         )
 
     @property

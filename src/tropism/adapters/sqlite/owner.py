@@ -48,7 +48,9 @@ class Owner:
         self.gone = asyncio.Event()
 
     @classmethod
-    def claim(cls, path: Path, name: str, listener: Listener, *, partitions_default: int) -> "Owner | None":
+    def claim(
+        cls, path: Path, name: str, listener: Listener, *, synced: bool, partitions_default: int
+    ) -> "Owner | None":
         """Become the owner, unless another process is. Blocks.
 
         Raises: CorruptError, NotSupportedError, UnavailableError if the file cannot be opened.
@@ -60,12 +62,12 @@ class Owner:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return None
-            connection = connect_writer(path)
+            connection = connect_writer(path, synced=synced)
             undo.callback(connection.close)
             tables = Tables(connection, partitions_default=partitions_default)
             writer = Writer(connection, tables, name, Checkpointer(path))
             listener(writer.ends)
-            server = _Server(bind(path), writer)
+            server = _Server(bind(path), writer, Hello(PROTOCOL, synced))
             writer.start(listener, server.spread)
             server.start()
             undo.pop_all()
@@ -90,8 +92,9 @@ class Owner:
 class _Server:
     """Takes requests from other processes, in a thread."""
 
-    def __init__(self, listening: socket.socket, writer: Writer) -> None:
+    def __init__(self, listening: socket.socket, writer: Writer, hello: Hello) -> None:
         self._socket = listening
+        self._hello = hello
         self._writer = writer
         self._numbers = count(1)
         self._ends = writer.ends
@@ -133,7 +136,7 @@ class _Server:
         await asyncio.gather(*(session.ended.wait() for session in sessions))
 
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        session = _Session(self._writer, next(self._numbers), writer)
+        session = _Session(self._writer, next(self._numbers), writer, self._hello)
         self._sessions.add(session)
         try:
             session.tell(self._ends)
@@ -146,8 +149,9 @@ class _Server:
 class _Session:
     """One other process."""
 
-    def __init__(self, writer: Writer, number: int, stream: asyncio.StreamWriter) -> None:
+    def __init__(self, writer: Writer, number: int, stream: asyncio.StreamWriter, hello: Hello) -> None:
         self._writer = writer
+        self._hello = hello
         self._number = number
         self._stream = stream
         self._news: dict[Partition, int] = {}
@@ -167,7 +171,7 @@ class _Session:
 
     async def serve(self, reader: asyncio.StreamReader) -> None:
         """Answer requests until the other side leaves, or ``stop``."""
-        self._send(Hello(PROTOCOL))
+        self._send(self._hello)
         news = asyncio.create_task(self._tell())
         self._reading = asyncio.create_task(self._answer(reader))
         await asyncio.wait([self._reading])

@@ -47,10 +47,10 @@ class Remote:
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
-    async def connect(cls, path: Path, listener: Listener) -> "Remote | None":
+    async def connect(cls, path: Path, listener: Listener, *, synced: bool) -> "Remote | None":
         """Connect to the owner; None if nobody answers.
 
-        Raises: NotSupportedError if it speaks another protocol.
+        Raises: NotSupportedError if it speaks another protocol, or does not sync what is to be synced.
         """
         try:
             reader, writer = await asyncio.open_unix_connection(sock=connect(path))
@@ -64,6 +64,12 @@ class Remote:
             raise NotSupportedError(
                 f"Cannot write to {str(path)!r} through the process that owns it: it speaks another protocol "
                 f"than {PROTOCOL}. Run the same version of Tropism in all processes."
+            )
+        if synced and not hello.synced:
+            await _hang_up(writer)
+            raise NotSupportedError(
+                f"Cannot write to {str(path)!r} through the process that owns it: that one was told "
+                f"'synchronous=normal', and would not sync. Say so in this URL too, or wait until it is done."
             )
         return cls(reader, writer, listener)
 

@@ -24,10 +24,11 @@ _RETRY_SECONDS = 0.01  # between attempts while an owner dies or starts: it is a
 class Route:
     """The way to the writer, kept open by one task."""
 
-    def __init__(self, path: Path, name: str, ends: Ends, *, partitions_default: int) -> None:
+    def __init__(self, path: Path, name: str, ends: Ends, *, synced: bool, partitions_default: int) -> None:
         self._path = path
         self._name = name
         self._ends = ends
+        self._synced = synced
         self._partitions_default = partitions_default
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
@@ -109,7 +110,9 @@ class Route:
     async def _search(self) -> Owner | Remote | None:
         """Return a way as soon as there is one; None when closing."""
         while not self._closing.is_set():
-            way = await self._claim() or await Remote.connect(self._path, self._ends.update)
+            way = await self._claim() or await Remote.connect(
+                self._path, self._ends.update, synced=self._synced
+            )
             if way is not None:
                 return way
             await _first(self._closing, within_seconds=_RETRY_SECONDS)
@@ -117,7 +120,12 @@ class Route:
 
     async def _claim(self) -> Owner | None:
         return await asyncio.to_thread(
-            Owner.claim, self._path, self._name, self._learn, partitions_default=self._partitions_default
+            Owner.claim,
+            self._path,
+            self._name,
+            self._learn,
+            synced=self._synced,
+            partitions_default=self._partitions_default,
         )
 
     def _learn(self, grown: Mapping[Partition, int]) -> None:

@@ -44,14 +44,14 @@ CREATE TABLE consumers(
 """
 
 
-def connect_writer(path: Path) -> sqlite3.Connection:
+def connect_writer(path: Path, *, synced: bool = True) -> sqlite3.Connection:
     """Open the file for its owner, creating tables in a new one.
 
     Raises: CorruptError, NotSupportedError for a newer schema, UnavailableError.
     """
     connection = _connect(path, "rwc")
     try:
-        _prepare(connection, path)
+        _prepare(connection, path, synced=synced)
     except sqlite3.Error as error:
         connection.close()
         raise translated(error, f"open database {str(path)!r}") from error
@@ -113,11 +113,11 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, *, synced: bool) -> None:
     version = check_version(connection, path)
     connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
     connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer's part
     connection.execute("PRAGMA cache_size = -65536")
     if version == 0:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tropism.adapters.ends import Ends
 from tropism.adapters.records import PARTITIONS_DEFAULT
-from tropism.adapters.sqlite.address import path_of, prepare_folder
+from tropism.adapters.sqlite.address import is_synced, path_of, prepare_folder
 from tropism.adapters.sqlite.log import SqliteLog
 from tropism.adapters.sqlite.reader import Reader
 from tropism.adapters.sqlite.route import Route
@@ -20,14 +20,19 @@ class SqliteStore:
     of them takes over when it dies. Used from the event loop it was opened in.
     """
 
-    def __init__(self, path: Path, *, partitions_default: int = PARTITIONS_DEFAULT) -> None:
-        name, url, domain = str(path), f"sqlite:///{path}", f"sqlite:{path}"
+    def __init__(
+        self, path: Path, *, synced: bool = True, partitions_default: int = PARTITIONS_DEFAULT
+    ) -> None:
+        name, domain = str(path), f"sqlite:{path}"
+        url = f"sqlite:///{path}" if synced else f"sqlite:///{path}?synchronous=normal"
         ends = Ends()
         self._path = path
-        self._route = Route(path, name, ends, partitions_default=partitions_default)
+        self._route = Route(path, name, ends, synced=synced, partitions_default=partitions_default)
         # Two readers: a long replay must not hold up a handler's state.
         self._readers = Reader(path, name), Reader(path, name)
-        self.log = SqliteLog(self._readers[0], self._route.submit, ends, url=url, commit_domain=domain)
+        self.log = SqliteLog(
+            self._readers[0], self._route.submit, ends, url=url, commit_domain=domain, synced=synced
+        )
         self.state = SqliteState(self._readers[1], self._route.submit, commit_domain=domain)
 
     @property
@@ -57,11 +62,14 @@ class SqliteStore:
 async def open_sqlite(url: str, *, partitions_default: int = PARTITIONS_DEFAULT) -> SqliteStore:
     """Open ``sqlite:///./relative/file.db`` or ``sqlite:////absolute/file.db``, made where it is missing.
 
+    With ``?synchronous=normal`` commits are not synced one by one: for what can be done again, such as a
+    replay. All processes that write to a file must say the same.
+
     Raises: InvalidInputError for a wrong URL or folder; CorruptError for a damaged file;
     NotSupportedError for one of a newer Tropism; UnavailableError if its owner does not answer.
     """
     path = await asyncio.to_thread(prepare_folder, path_of(url))
-    store = SqliteStore(path, partitions_default=partitions_default)
+    store = SqliteStore(path, synced=is_synced(url), partitions_default=partitions_default)
     try:
         await store.wait_open()
     except BaseException:

@@ -12,7 +12,7 @@ from tropism.ports.state import Commit, Lease, Position
 
 T = TypeVar("T")
 
-PROTOCOL = 1
+PROTOCOL = 2
 FRAME_BYTES_MAX = 256 * 1024 * 1024
 _HEAD_BYTES = 4
 
@@ -80,9 +80,10 @@ class Request(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Hello(msgspec.Struct, tag=True, array_like=True, frozen=True):
-    """The owner's first word."""
+    """The owner's first word: how it speaks, and whether it syncs every commit to the disk."""
 
     protocol: int
+    synced: bool
 
 
 class Done(msgspec.Struct, tag=True, array_like=True, frozen=True):

@@ -63,7 +63,8 @@ class Stages:
 
 def settings_of(folder: Path) -> Settings:
     """Return where a run keeps its log, state and artifacts."""
-    store = f"sqlite:///{folder.resolve()}/flights.db"
+    # A replay can be done again: what a power loss takes is computed anew, so no commit waits for the disk.
+    store = f"sqlite:///{folder.resolve()}/flights.db?synchronous=normal"
     preload = "tropism.models.training,tropism.demo.flights.app,sklearn.ensemble"
     return Settings(
         log=store, state=store, blobs=f"file:{folder.resolve()}/blobs", compute=f"process:?preload={preload}"
