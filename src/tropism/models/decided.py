@@ -57,9 +57,11 @@ class _Packed(msgspec.Struct):
     """Per column the kind of its numbers and their bytes, or nothing and a list of values."""
 
 
-def chunks_of(model: str, names: Sequence[str], ranges: Mapping[str, tuple[int, int]]) -> list[Chunk]:
-    """Return the whole chunks in ranges of the log."""
-    prefix = prefix_of(model, names)
+def chunks_of(
+    log_id: str, model: str, names: Sequence[str], ranges: Mapping[str, tuple[int, int]]
+) -> list[Chunk]:
+    """Return the whole chunks in ranges of the log of that id."""
+    prefix = prefix_of(log_id, model, names)
     return [
         Chunk(f"{prefix}{where.replace('/', '-')}/{start:012d}", where, start, start + CHUNK_OFFSETS)
         for where, (first, stop) in sorted(ranges.items())
@@ -68,9 +70,9 @@ def chunks_of(model: str, names: Sequence[str], ranges: Mapping[str, tuple[int, 
     ][:CHUNKS_MAX]
 
 
-def prefix_of(model: str, names: Sequence[str]) -> str:
+def prefix_of(log_id: str, model: str, names: Sequence[str]) -> str:
     """Return how the names of all chunks of a model's features begin."""
-    return f"rows/{model}/{schema_of(names)}/{CHUNK_OFFSETS}/"
+    return f"rows/{log_id}/{model}/{schema_of(names)}/{CHUNK_OFFSETS}/"
 
 
 def decided_in(records: Sequence[Stored], model: str, names: Sequence[str]) -> Decided:

@@ -156,6 +156,7 @@ async def read_known(
     names: tuple[str, ...],
     ranges: Ranges,
     *,
+    log_id: str = "",
     chunks: Mapping[str, bytes] | None = None,
     rows_max: int | None = None,
     champion: int = 0,
@@ -169,7 +170,7 @@ async def read_known(
     rest = dict(ranges)
     store = await open_url(url)
     try:
-        for chunk in () if chunks is None else chunks_of(model, names, ranges):
+        for chunk in () if chunks is None else chunks_of(log_id, model, names, ranges):
             part = None if chunks is None else _decoded(chunks.get(chunk.name))
             if part is None:
                 page = await _read(store.log, chunk.where, chunk.start, chunk.stop)

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import msgspec
 
@@ -13,7 +14,7 @@ from tropism.models.training import Made, Spec, job_of, spec_of
 from tropism.models.triggers import OVERHEAD, TRAINING_ATTEMPTS
 from tropism.ports.blobs import Blobs
 from tropism.ports.platform import Platform
-from tropism.runtime.inject import use
+from tropism.runtime.inject import State, use
 from tropism.runtime.retry import Retry
 from tropism.runtime.service import Service
 
@@ -32,13 +33,18 @@ def training_service(model: "Model") -> Service:
 
     @service.on(TrainingRequested, retry=Retry(attempts=TRAINING_ATTEMPTS), timeout_seconds=longest)
     async def train(
-        request: TrainingRequested, here: Here = use(at_site)
+        request: TrainingRequested,
+        here: Here = use(at_site),
+        log: State[str] = use("log"),
     ) -> VersionTrained | TrainingFailed | None:
         if request.model != model.name:
             return None
         platform = here.site.platform
         started = platform.clock.monotonic()
-        made = await make(model, request, platform)
+        # State goes with the log it was computed from: what blobs keep of another log is not found.
+        log_id = log.get() or uuid4().hex
+        log.set(log_id)
+        made = await make(model, request, platform, log_id)
         effective_us = platform.clock.now_us() if here.site.live else request.effective_from_us
         if made.evidence is None or made.reference is None:
             return TrainingFailed(
@@ -59,7 +65,7 @@ def training_service(model: "Model") -> Service:
     return service
 
 
-async def make(model: "Model", request: TrainingRequested, platform: Platform) -> Made:
+async def make(model: "Model", request: TrainingRequested, platform: Platform, log_id: str) -> Made:
     """Train the requested version in a process of its own; what it does wrong is a cause, and no error.
 
     Raises: UnavailableError if the log does not answer.
@@ -68,6 +74,7 @@ async def make(model: "Model", request: TrainingRequested, platform: Platform) -
         spec = await spec_of(model, platform.log, request)
     except (InvalidInputError, NotSupportedError) as error:
         return Made(cause=str(error))
+    spec = msgspec.structs.replace(spec, log_id=log_id)
     spec = msgspec.structs.replace(spec, chunks=await _chunks(spec, platform.blobs))
     job = job_of(spec, timeout_seconds=model.policy.training_timeout_seconds)
     try:
@@ -87,8 +94,8 @@ async def _chunks(spec: Spec, blobs: Blobs) -> dict[str, bytes] | None:
         return None
     found: dict[str, bytes] = {}
     with suppress(TropismError):
-        there = set(await blobs.names(prefix_of(spec.model, spec.names)))
-        for chunk in chunks_of(spec.model, spec.names, spec.ranges):
+        there = set(await blobs.names(prefix_of(spec.log_id, spec.model, spec.names)))
+        for chunk in chunks_of(spec.log_id, spec.model, spec.names, spec.ranges):
             if chunk.name in there:
                 found[chunk.name] = await blobs.get(chunk.name)
     return found

@@ -50,6 +50,7 @@ class Spec(msgspec.Struct, frozen=True):
     champion: int = 0
     backtest: BacktestPlan | None = None
     time_calls: bool = False
+    log_id: str = ""
     chunks: dict[str, bytes] | None = None
     """Columns decoded for trainings before, by name; None if everything is to be read from the log."""
 
@@ -140,6 +141,7 @@ def _known(spec: Spec) -> tuple[Known, dict[str, bytes]]:
             spec.model,
             spec.names,
             spec.ranges,
+            log_id=spec.log_id,
             chunks=spec.chunks,
             rows_max=spec.rows_max,
             champion=spec.champion,

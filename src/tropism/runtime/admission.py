@@ -117,7 +117,8 @@ class Admission:
         admitted: list[Admitted] = []
         dropped: dict[Stream, list[int]] = {stream: [] for stream in self._progress}
         if arrivals and self._cursor.first_us is None:
-            self._cursor.first_us = self._time(arrivals[0][0], after_us)
+            late = self._now_us is None and arrivals[0][0] <= after_us
+            self._cursor.first_us = after_us + 1 if late else arrivals[0][0]
         for time_us, _, _, _, _, offset, stream, stored in arrivals:
             is_new = self._progress[stream].is_open(offset)
             if is_new and time_us <= after_us and self._now_us is None:

@@ -11,6 +11,9 @@ from tropism.runtime.commit import Committer
 from tropism.runtime.lanes import Lanes
 from tropism.runtime.work import Delivery, Item
 
+SOON_TURNS = 8
+"""In so many turns of the event loop, most calls have ended."""
+
 
 class Calls:
     """Hands what was let in to the lanes, and what came of it to the committer.
@@ -63,7 +66,13 @@ class Calls:
 
     async def _wait_ended(self) -> None:
         """Return when no call is open, whether or not what they did is stored."""
+        for _ in range(SOON_TURNS):
+            if not self._open:
+                return
+            await asyncio.sleep(0)
         while self._open:
+            # What takes long must not keep what has ended from being stored.
+            self._committer.release()
             self._ended.clear()
             await self._ended.wait()
 

@@ -104,6 +104,11 @@ class Committer:
             self._stale = self._stale or touched
         self.poke()
 
+    @property
+    def expiring(self) -> frozenset[tuple[str, str]]:
+        """The values whose expiry is admitted and not committed."""
+        return frozenset(self._expiring)
+
     def expires(self, namespace: str, key: str) -> bool:
         """Say whether the expiry of a value is admitted and not committed."""
         return (namespace, key) in self._expiring

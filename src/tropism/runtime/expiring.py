@@ -51,8 +51,14 @@ class Expiring:
         """
         found: list[tuple[str, Entry]] = []
         for name, namespace in self._namespaces.items():
+            # Before the scan and after it: what it saw may have been committed meanwhile.
+            before = self._committer.expiring
             entries = await self._state.scan(namespace, expires_before_us=until_us + 1, count_max=1_000_000)
-            found.extend((name, e) for e in entries if not self._is_handled(namespace, e.key))
+            found.extend(
+                (name, e)
+                for e in entries
+                if (namespace, e.key) not in before and not self._is_handled(namespace, e.key)
+            )
         return found
 
     def _is_handled(self, namespace: str, key: str) -> bool:

@@ -58,7 +58,7 @@ class Sources:
         self._kinds = kinds_of(service)
         self._watermarks = watermarks
         aside = kinds_aside(service)
-        self._longest_us = max(aside.values(), default=0)
+        self._least_us = min(aside.values(), default=0)
         self._leaders = {p for kind in self._kinds for p in watermarks.producers_of(kind)}
         self._aside = [(watermarks.producers_of(kind), us) for kind, us in aside.items()]
         self._reached: list[int] | None = None
@@ -108,12 +108,12 @@ class Sources:
     def bounds_us(self) -> tuple[int, int, int]:
         """Return up to when all that it takes in order is there, the same for what it takes aside, and more.
 
-        What it takes aside counts with its allowance; the last is the longest of those.
+        What it takes aside counts with its allowance; the last is the least of those.
         """
         of, sources_us = self._watermarks.of, self._watermarks.sources_us
         main_us = min(map(of, self._leaders), default=FOREVER_US)
         leads = (min(map(of, names), default=sources_us) + us for names, us in self._aside)
-        return min(main_us, sources_us), min(leads, default=FOREVER_US), self._longest_us
+        return min(main_us, sources_us), min(leads, default=FOREVER_US), self._least_us
 
 
 def resources_of(handlers: Iterable[Handler]) -> list[Resource]:

@@ -58,6 +58,11 @@ class Tables:
                 by_type.setdefault(kind.event_type, []).append(table)
 
     @property
+    def have_news(self) -> bool:
+        """Whether views took in anything since they were stored."""
+        return self._count > 0
+
+    @property
     def are_due(self) -> bool:
         """Whether the views are to be stored with the next commit."""
         return self.is_due or self._count >= STORED_EVERY

@@ -80,7 +80,6 @@ class Worker:
         )
         self._codec = codec
         self._watermarks = watermarks
-        self._sources = Sources(service, watermarks)
         self._options = options
         self._live = watermarks.live
         self._now_us = clock.now_us if watermarks.live else None
@@ -111,6 +110,7 @@ class Worker:
     async def _open(self, lease: Lease, cursor: Cursor, position: Position) -> None:
         platform, name = self._platform, self.service.name
         self._lease, self._cursor = lease, cursor
+        self._sources = Sources(self.service, self._watermarks)
         self._values = Values(platform.state)
         self._tables = Tables(name, self.service.views, platform.state, self._buried)
         await self._tables.load()
@@ -265,6 +265,10 @@ class Worker:
         """
         self._stopping.set()
         self._watermarks.wake()
+        if self.is_open and self._tables.have_news:
+            # Who goes on from here finds the views as they are now.
+            self._tables.is_due = True
+            self._committer.touch()
         clock = self._platform.clock
         patience = asyncio.ensure_future(clock.sleep(seconds))
         settled = asyncio.ensure_future(self._committer.flush())
@@ -327,8 +331,8 @@ class Worker:
 
     def _bound_us(self) -> int:
         """Return the moment up to which everything this service reads is in the log."""
-        main_us, lead_us, longest_us = self._sources.bounds_us()
-        if lead_us < main_us and lead_us - self._frontier_us < longest_us // STRIDES:
+        main_us, lead_us, least_us = self._sources.bounds_us()
+        if lead_us < main_us and lead_us - self._frontier_us < least_us // STRIDES:
             # Whoever we wait for waits for us too: in strides, the two take few steps, and overlap.
             return self._frontier_us
         return min(main_us, lead_us, self._expiring.bound_us)
@@ -338,8 +342,8 @@ class Worker:
         bound_us = FOREVER_US if self._live else self._bound_us()
         if not self._live and bound_us <= self._frontier_us:
             return False
-        if self._sources.has_more_aside() and await self._aside.feed():
-            self._committer.touch()
+        if self._sources.has_more_aside():
+            await self._aside.feed()
         room = self._options.in_flight_max - self._committer.in_flight
         count_max = 1 if self._calls.suspects else max(1, min(self._options.chunk, room))
         arrivals, until_us = await self._intake.take(bound_us, count_max)

@@ -63,7 +63,9 @@ def test_only_a_model_s_own_decisions_count():
 
 def test_chunks_are_whole_ranges_of_decisions(monkeypatch):
     monkeypatch.setattr(decided, "CHUNK_OFFSETS", 10)
-    found = chunks_of("m", NAMES, {"decisions/1": (0, 25), "decisions/0": (0, 9), "outcomes/0": (0, 99)})
+    found = chunks_of(
+        "log", "m", NAMES, {"decisions/1": (0, 25), "decisions/0": (0, 9), "outcomes/0": (0, 99)}
+    )
     assert [(chunk.where, chunk.start, chunk.stop) for chunk in found] == [
         ("decisions/1", 0, 10),
         ("decisions/1", 10, 20),

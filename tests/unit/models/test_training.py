@@ -187,7 +187,7 @@ def made_of(records=None, train=train_line, *, known_until_us=10**9, seed=5, cha
     async def run():
         platform = await platform_of(plain() if records is None else records)
         return await make(
-            model_of(train, **policy), request(known_until_us, seed, champion=champion), platform
+            model_of(train, **policy), request(known_until_us, seed, champion=champion), platform, "log"
         )
 
     return asyncio.run(run())
@@ -308,7 +308,7 @@ def test_a_version_made_again_from_its_evidence_is_the_same_though_the_log_has_g
     async def run():
         platform = await platform_of(plain())
         model = model_of(rows_max=60)
-        made = await make(model, request(700), platform)
+        made = await make(model, request(700), platform, "log")
         more = await platform_of(plain(200))
         spec = await spec_again(model_of(rows_max=10), more.log, made.evidence)
         again = msgspec.msgpack.decode(
@@ -323,7 +323,7 @@ def test_a_version_made_again_from_its_evidence_is_the_same_though_the_log_has_g
 def test_an_artifact_comes_back_as_it_was():
     async def run():
         platform = await platform_of(plain())
-        made = await make(model_of(), request(), platform)
+        made = await make(model_of(), request(), platform, "log")
         await platform.blobs.put(made.artifact, made.data)
         version = await load_version(platform.blobs, made.artifact)
         rows = rows_of_now(plain())

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 from tropism.adapters.sqlite.schema import connect_checkpointer
+from tropism.core.errors import TropismError
 
 LOG_BYTES_MAX = 32 * 1024 * 1024
 """Random keys touch many pages, which a larger log writes back once; reading goes through it, too."""
@@ -52,12 +53,13 @@ class Checkpointer:
         while self._wake.wait() and not self._closed:
             self._wake.clear()
             # Where it fails (a full disk, say), the log grows, and it is tried again after the next commit.
-            with (
-                contextlib.suppress(sqlite3.Error),
-                contextlib.closing(connect_checkpointer(self._path)) as sql,
-            ):
-                sql.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            self._done.set()
+            try:
+                with contextlib.closing(connect_checkpointer(self._path)) as sql:
+                    sql.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            except (sqlite3.Error, TropismError):
+                pass
+            finally:
+                self._done.set()
 
 
 def _size(path: Path) -> int:

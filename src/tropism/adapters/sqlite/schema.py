@@ -119,6 +119,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, synced: bool) -> Non
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
     connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer's part
+    # A log that begins anew is cut: its size tells the checkpointer how much there is to write back.
+    connection.execute("PRAGMA journal_size_limit = 0")
     connection.execute("PRAGMA cache_size = -65536")
     if version == 0:
         _refuse_foreign(connection, path)

@@ -83,7 +83,7 @@ class Hello(msgspec.Struct, tag=True, array_like=True, frozen=True):
     """The owner's first word: how it speaks, and whether it syncs every commit to the disk."""
 
     protocol: int
-    synced: bool
+    synced: bool = True
 
 
 class Done(msgspec.Struct, tag=True, array_like=True, frozen=True):

@@ -88,6 +88,7 @@ async def _live(system: System) -> None:
     async with open_platform(system.settings) as platform:
         sys.stdout.buffer.write(READY)
         sys.stdout.flush()
+        os.dup2(2, 1)  # nobody reads on: what is printed from now on is for people
         until = await asyncio.to_thread(sys.stdin.buffer.readline)
         if not until:
             return  # the first process is gone, and never said until when
