@@ -43,7 +43,6 @@ def fails(url, kind, words):
         "sqlite:x.db",
         "sqlite:///x/",
         "sqlite:///:memory:",
-        "sqlite:///x.db?a=b",
         "memory:",
     ],
 )

@@ -210,7 +210,7 @@ def _minutes(seconds: float | None) -> float | None:
 def train(rows: TrainingRows, seed: int) -> Predictor:
     """Fit gradient boosting on all rows; of a hundred destinations, only how frequent each is."""
     return hist_gradient_boosting(
-        rows, seed, max_iter=120, max_leaf_nodes=15, learning_rate=0.15, split_categories_max=32
+        rows, seed, max_iter=120, max_leaf_nodes=31, learning_rate=0.12, split_categories_max=32
     )
 
 
@@ -226,7 +226,7 @@ POLICY = Policy(
     # From the cause of a training to its version's first decision, every step waits for a review and an
     # allowance: short ones bring what is new to bear days earlier.
     review=hours(3),
-    allowance=hours(12),
+    allowance=hours(6),
     gate=Gate(block=hours(2), bound=0.02, margin=0.005),
     rollout=RolloutPlan(canary=hours(3)),
     # A storm makes the best model worse by a tenth for a day, and is no reason to learn: what it teaches is
