@@ -22,6 +22,14 @@ class Ends:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def beyond(self, cursors: Cursors, count_max: int) -> int:
+        """Return how many offsets there may be at cursors, at most so many each, as far as is known."""
+        known = self._ends
+        return sum(
+            min(count_max, max(0, known[partition] - offset)) if partition in known else count_max
+            for partition, offset in cursors.items()
+        )
+
     async def wait_beyond(self, ends: Cursors) -> None:
         """Return as soon as any of the partitions reaches beyond its given end."""
         while not any(self._ends.get(partition, 0) > end for partition, end in ends.items()):

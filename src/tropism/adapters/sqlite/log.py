@@ -23,6 +23,9 @@ DURABILITY_NORMAL = (
     "take the commits of the last moments, each of them wholly."
 )
 
+ROWS_HERE_MAX = 1024
+"""Up to so many records are read without a thread: that takes the event loop some 3 ms at most."""
+
 _READ = (
     "SELECT place - :lane, known_us, id, type, subject, time_us, data, source, extensions FROM events "
     "WHERE place >= :start AND place < :stop AND (:without IS NULL "
@@ -79,6 +82,8 @@ class SqliteLog:
         self, cursors: Cursors, *, count_max: int, without: Collection[str] = ()
     ) -> Mapping[Partition, Sequence[Stored]]:
         """Return what lies at the cursors, at most so many records a partition, but for types left out."""
+        if self._ends.beyond(cursors, count_max) <= ROWS_HERE_MAX:
+            return self._reader.run_here(self._read, cursors, count_max, list(without))
         return await self._reader.run(self._read, dict(cursors), count_max, list(without))
 
     async def ends(self, topics: Iterable[str]) -> Mapping[Partition, int]:

@@ -12,6 +12,9 @@ from tropism.adapters.sqlite.route import Submit
 from tropism.adapters.sqlite.wire import Acquire, Acquired, Apply, Release, Renew
 from tropism.ports.state import Commit, Entry, Lease, Position
 
+KEYS_HERE_MAX = 512
+"""Up to so many values are read without a thread."""
+
 _SCAN = (
     "SELECT key, value, expires_us FROM state WHERE namespace = :namespace "
     "AND key >= :start AND key < :stop ORDER BY key LIMIT :count"
@@ -43,7 +46,9 @@ class SqliteState:
 
     async def get(self, namespace: str, keys: Sequence[str]) -> Sequence[bytes | None]:
         """Return the values of keys, None where there is none, in the order asked."""
-        return await self._reader.run(_get, namespace, list(keys)) if keys else []
+        if len(keys) <= KEYS_HERE_MAX:
+            return self._reader.run_here(_get, namespace, list(keys)) if keys else []
+        return await self._reader.run(_get, namespace, list(keys))
 
     async def scan(
         self,
