@@ -1,7 +1,9 @@
 """Order per key, concurrency across keys."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from tropism.core.errors import UnavailableError
 from tropism.ports.clock import Clock
@@ -9,11 +11,18 @@ from tropism.runtime.handler import Handler
 from tropism.runtime.retry import delay_seconds
 from tropism.runtime.work import Delivery
 
+CALLS_A_TURN = 256
+"""After so many calls that waited for nothing, others have their turn in the event loop."""
+
 Call = Callable[[Handler, Sequence[Delivery]], Awaitable[None]]
 
 
 class Lanes:
     """A lane a key: its deliveries go one after another, those of different lanes at the same time.
+
+    Handlers of one event are called by a task that goes from front to front, and another one stands by: it
+    takes over when a call waits. So there are as many tasks as calls that wait, not one a call, which would
+    cost more than most calls do. What a handler sets in a context variable, a later call may find there.
 
     A handler of batches takes the front of every lane that waits for it, one batch at a time: it starts
     at once when idle, and collects while it is busy. A batch that fails is halved until the failing row
@@ -35,10 +44,13 @@ class Lanes:
         self._failed = failed
         self._given_up = given_up
         self._lanes: dict[str, list[Delivery]] = {}
+        self._fronts: deque[Delivery] = deque()
+        self._standby: asyncio.Task[None] | None = None
         self._ready: dict[Handler, dict[str, None]] = {}
         self._batching: set[Handler] = set()
         self._limits: dict[Handler, int] = {}
-        self._tasks: dict[asyncio.Task[None], tuple[float, Handler]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._calls: dict[asyncio.Task[None], tuple[float, Handler]] = {}
         self._overdue: set[asyncio.Task[None]] = set()
         self._pauses: set[asyncio.Task[None]] = set()
         self.started = asyncio.Event()
@@ -46,8 +58,8 @@ class Lanes:
 
     @property
     def running(self) -> int:
-        """How many calls are under way."""
-        return len(self._tasks)
+        """How many calls are under way, or about to be."""
+        return len(self._calls) + len(self._fronts)
 
     def add(self, deliveries: Sequence[Delivery]) -> None:
         """Put deliveries behind those of their lanes, and start what can start."""
@@ -59,22 +71,26 @@ class Lanes:
                 self._offer(delivery)
             else:
                 lane.append(delivery)
-        self._start_batches()
+        self._start_all()
 
     def _offer(self, head: Delivery) -> None:
         handler = head.handler
         if not handler.many:
-            self._start(handler, (head,))
+            self._fronts.append(head)
         elif handler in self._ready:
             self._ready[handler][head.lane] = None
         else:
             self._ready[handler] = {head.lane: None}
 
-    def _start_batches(self) -> None:
+    def _start_all(self) -> None:
+        if self._fronts and self._standby is None:
+            self._standby = self._start(self._go_on())
         for handler, ready in self._ready.items():
             if ready and handler not in self._batching:
                 self._batching.add(handler)
-                self._start(handler, self._front(handler, ready))
+                batch = self._front(handler, ready)
+                # Counted as of now: who asks what is under way must not miss what is about to start.
+                self._calls[self._start(self._run(handler, batch))] = self._clock.monotonic(), handler
 
     def _front(self, handler: Handler, ready: dict[str, None]) -> Sequence[Delivery]:
         """Take, lane by lane, the deliveries in front that are for this handler, in order of arrival."""
@@ -93,22 +109,43 @@ class Lanes:
         batch.sort(key=lambda delivery: delivery.item.sequence)
         return batch
 
-    def _start(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(handler, deliveries))
-        self._tasks[task] = (self._clock.monotonic(), handler)
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
         task.add_done_callback(self._ended)
         self.started.set()
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(task, None)
+        self._tasks.discard(task)
+        self._calls.pop(task, None)
         self._overdue.discard(task)
+
+    async def _go_on(self) -> None:
+        """Make the calls at the fronts, one after the other."""
+        self._standby = None
+        task, fronts = asyncio.current_task(), self._fronts
+        assert task is not None  # noqa: S101 (a coroutine of ours runs in a task)
+        for _ in range(CALLS_A_TURN):
+            if not fronts:
+                return
+            delivery = fronts.popleft()
+            if fronts and self._standby is None:
+                self._standby = self._start(self._go_on())
+            handler = delivery.handler
+            self._calls[task] = self._clock.monotonic(), handler
+            await self._run(handler, (delivery,))
+            del self._calls[task]
+        self._start_all()
 
     async def _run(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         try:
             await self._call(handler, deliveries)
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if task in self._overdue:
+            if task is not None and task in self._overdue:
+                self._overdue.discard(task)
+                task.uncancel()
                 self._after_failure(handler, deliveries, _hung(handler))
             elif task is not None and task.cancelling():
                 raise
@@ -138,6 +175,16 @@ class Lanes:
     def _advance(self, deliveries: Sequence[Delivery]) -> None:
         """Take finished deliveries off their lanes, and offer what stands behind them."""
         lanes = self._lanes
+        if len(deliveries) == 1:
+            lane = lanes[deliveries[0].lane]
+            if len(lane) == 1:
+                del lanes[deliveries[0].lane]
+            else:
+                del lane[0]
+                self._offer(lane[0])
+            if self._ready or (self._fronts and self._standby is None):
+                self._start_all()
+            return
         waiting: dict[str, None] = {}
         for delivery in deliveries:
             key = delivery.lane
@@ -150,7 +197,7 @@ class Lanes:
         for key in waiting:
             if key in lanes:
                 self._offer(lanes[key][0])
-        self._start_batches()
+        self._start_all()
 
     def _after_failure(self, handler: Handler, deliveries: Sequence[Delivery], error: Exception) -> None:
         self._batching.discard(handler)
@@ -158,7 +205,7 @@ class Lanes:
             self._limits[handler] = max(1, len(deliveries) // 2)
             for key in dict.fromkeys(delivery.lane for delivery in deliveries):
                 self._offer(self._lanes[key][0])
-            self._start_batches()
+            self._start_all()
             return
         (delivery,) = deliveries
         if delivery.charged:
@@ -177,17 +224,17 @@ class Lanes:
         task = asyncio.get_running_loop().create_task(self._again(delivery, pause))
         self._pauses.add(task)
         task.add_done_callback(self._pauses.discard)
-        self._start_batches()
+        self._start_all()
 
     async def _again(self, delivery: Delivery, pause: float) -> None:
         await self._clock.sleep(pause)
         self._offer(delivery)
-        self._start_batches()
+        self._start_all()
 
     def cancel_overdue(self) -> None:
         """Cancel calls that run longer than their handler allows."""
         now = self._clock.monotonic()
-        for task, (started, handler) in list(self._tasks.items()):
+        for task, (started, handler) in list(self._calls.items()):
             if now - started > handler.timeout_seconds:
                 self._overdue.add(task)
                 task.cancel()
