@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 MICROSECONDS = 1_000_000
 """Microseconds in a second."""
 
+_MICROSECOND = timedelta(microseconds=1)
+
 
 def seconds(count: float) -> timedelta:
     """Return a duration of so many seconds."""
@@ -31,12 +33,12 @@ def days(count: float) -> timedelta:
 
 def to_us(duration: timedelta) -> int:
     """Return a duration in whole microseconds, exactly."""
-    return duration // timedelta(microseconds=1)
+    return duration // _MICROSECOND
 
 
 def instant_us(moment: datetime) -> int:
     """Return an aware datetime as microseconds since 1970 UTC, exactly."""
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // _MICROSECOND
 
 
 def moment(time_us: int) -> datetime:

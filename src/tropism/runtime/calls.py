@@ -118,7 +118,10 @@ class Calls:
         self._open -= len(deliveries)
         if not self._open:
             self._ended.set()
+        whole = False
         for delivery in deliveries:
-            delivery.item.open_calls -= 1
-        if not all(delivery.item.open_calls for delivery in deliveries):
+            item = delivery.item
+            item.open_calls -= 1
+            whole = whole or not item.open_calls
+        if whole:
             self._committer.poke()

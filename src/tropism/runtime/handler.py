@@ -222,14 +222,18 @@ def _walk(hint: Any) -> Iterator[type[Event]]:
 
 async def collect(result: Any) -> list[Output]:
     """Return all that a call gave back, whether returned, awaited or yielded."""
-    if isinstance(result, types.CoroutineType) or inspect.isawaitable(result):
+    if type(result) is types.CoroutineType:
         result = await result
     if result is None:
         return []
+    if isinstance(result, Event):
+        return [Output(result)]
+    if inspect.isawaitable(result):
+        return await collect(await result)
     if isinstance(result, AsyncIterator):
         return [_output(item) async for item in result]
-    if isinstance(result, Event | Output):
-        return [_output(result)]
+    if isinstance(result, Output):
+        return [result]
     if isinstance(result, Iterable):
         return [_output(item) for item in result]
     return [_output(result)]
