@@ -1,7 +1,6 @@
 """Living through a table on the real engine, in event time, in memory."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -20,6 +19,7 @@ from tropism.models.steps import Step, count_of, digest_of, read_steps, read_top
 from tropism.ports.log import Log
 from tropism.ports.platform import Platform
 from tropism.runtime.runtime import Runtime, RuntimeOptions
+from tropism.runtime.waiting import first_of
 from tropism.whatif.system import SERVICE, records_of, system_of, within
 from tropism.whatif.table import Table
 
@@ -70,15 +70,9 @@ async def _run(platform: Platform, app: App, model: Model, end_us: int, total: i
     options = RuntimeOptions(live=False, partitions=PARTITIONS)
     runtime = Runtime(app.services, platform, types=app.events, options=options)
     await runtime.start()
-    telling = asyncio.create_task(_tell(runtime, platform, model, total, say))
-    try:
-        runtime.watermarks.advance_sources(end_us)
-        await runtime.wait_until(end_us)
-        await runtime.stop()
-    finally:
-        telling.cancel()
-        with suppress(asyncio.CancelledError):
-            await telling
+    runtime.watermarks.advance_sources(end_us)
+    await first_of(runtime.wait_until(end_us), _tell(runtime, platform, model, total, say))
+    await runtime.stop()
     say(Progress("Tropism", total, total, end_us))
 
 

@@ -21,6 +21,7 @@ from tropism.models.policy import Policy
 from tropism.models.progress import Progress, Say
 from tropism.ports.platform import Platform
 from tropism.runtime.runtime import Runtime, RuntimeOptions
+from tropism.runtime.waiting import all_of, first_of
 from tropism.runtime.watermarks import FOREVER_US
 
 TOPICS = {"flights": 4, "weather": 4}
@@ -136,28 +137,10 @@ async def run(opened: Opened, app: App, end_us: int, options: FlightsOptions, sa
         options=RuntimeOptions(live=False),
     )
     await runtime.start()
-    tasks = [_pace(runtime, platform, end_us, options.speed), _tell(runtime, platform, say)]
-    around = [asyncio.create_task(task) for task in tasks]
-    try:
-        await _all(runtime.wait_until(end_us), *ends)
-        await runtime.stop()
-    finally:
-        for task in around:
-            task.cancel()
-        await asyncio.gather(*around, return_exceptions=True)
-
-
-async def _all(*awaited: Coroutine[Any, Any, None]) -> None:
-    """Return when all are done, or raise as soon as one fails."""
-    tasks = [asyncio.create_task(each) for each in awaited]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    paced = _pace(runtime, platform, end_us, options.speed)
+    lived = all_of(paced, runtime.wait_until(end_us), *ends)
+    await first_of(lived, _tell(runtime, platform, say))
+    await runtime.stop()
 
 
 async def _pace(runtime: Runtime, platform: Platform, end_us: int, speed: float | None) -> None:
