@@ -18,7 +18,7 @@ from tropism.demo.flights.beside import Beside, System, beside, loop_of
 from tropism.demo.flights.folder import Manifest, held
 from tropism.demo.flights.source import data_folder, flight_records
 from tropism.models.policy import Policy
-from tropism.models.progress import Progress, Say
+from tropism.models.progress import Progress, Say, tell
 from tropism.ports.platform import Platform
 from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.runtime.waiting import all_of, first_of
@@ -137,9 +137,10 @@ async def run(opened: Opened, app: App, end_us: int, options: FlightsOptions, sa
         options=RuntimeOptions(live=False),
     )
     await runtime.start()
-    paced = _pace(runtime, platform, end_us, options.speed)
-    lived = all_of(paced, runtime.wait_until(end_us), *ends)
-    await first_of(lived, _tell(runtime, platform, say))
+    total = sum((await platform.log.ends(TOPICS)).values())
+    telling = tell(runtime, "operations", "late-arrival", "run", total, say)
+    pacing = _pace(runtime, platform, end_us, options.speed)
+    await first_of(telling, all_of(pacing, runtime.wait_until(end_us), *ends))
     await runtime.stop()
 
 
@@ -155,18 +156,6 @@ async def _pace(runtime: Runtime, platform: Platform, end_us: int, speed: float 
         now_us = min(end_us, begun_us + int(passed * MICROSECONDS))
         runtime.watermarks.advance_sources(now_us)
         await platform.clock.sleep(0.05)
-
-
-async def _tell(runtime: Runtime, platform: Platform, say: Say) -> None:
-    total = sum((await platform.log.ends(TOPICS)).values())
-    while True:
-        worker = runtime.workers.get("operations")
-        if worker is not None:
-            champion = worker.latest("late-arrival-rollouts", "late-arrival")
-            number = 0 if champion is None or champion[0] is None else champion[0][0]
-            time_us = runtime.watermarks.services.get("operations")
-            say(Progress("run", worker.taken, total, time_us, number))
-        await platform.clock.sleep(0.25)
 
 
 def system(options: FlightsOptions) -> App:
