@@ -7,8 +7,19 @@ import msgspec
 from tropism.testing import log
 
 
-def _record(item, **changes):
+def _changed(item, **changes):
     return msgspec.structs.replace(item, **changes)
+
+
+def _reads(it, change):
+    """Reads as ever, and gives what is made of each page."""
+    read = it.read
+
+    async def changed(cursors, *, count_max, without=()):
+        pages = await read(cursors, count_max=count_max, without=without)
+        return {key: change(page, without) for key, page in pages.items()}
+
+    return {"read": changed}
 
 
 def counts_what_was_given(it):
@@ -23,12 +34,12 @@ def counts_what_was_given(it):
 
 def loses_extensions(it):
     append = it.append
-    return {"append": lambda records: append([_record(r, extensions=None) for r in records])}
+    return {"append": lambda records: append([_changed(r, extensions=None) for r in records])}
 
 
 def spreads_subjects(it):
     append = it.append
-    return {"append": lambda records: append([_record(r, subject=r.subject + r.id[-1]) for r in records])}
+    return {"append": lambda records: append([_changed(r, subject=r.subject + r.id[-1]) for r in records])}
 
 
 def reverses_batches(it):
@@ -44,24 +55,15 @@ def counts_from_one(it):
             {key: max(at - 1, 0) for key, at in cursors.items()}, count_max=count_max, without=without
         )
         return {
-            key: [msgspec.structs.replace(item, offset=item.offset + 1) for item in page if item.offset + 1 >= cursors[key]]
+            key: [_changed(item, offset=item.offset + 1) for item in page if item.offset + 1 >= cursors[key]]
             for key, page in pages.items()
-        }  # fmt: skip
+        }
 
     return {"read": shifted}
 
 
 def knows_at_the_record_time(it):
-    read = it.read
-
-    async def naive(cursors, *, count_max, without=()):
-        pages = await read(cursors, count_max=count_max, without=without)
-        return {
-            key: [msgspec.structs.replace(item, known_us=item.record.time_us) for item in page]
-            for key, page in pages.items()
-        }
-
-    return {"read": naive}
+    return _reads(it, lambda page, _: [_changed(item, known_us=item.record.time_us) for item in page])
 
 
 def stores_ids_twice(it):
@@ -162,15 +164,7 @@ def leaves_out_of_full_pages(it):
 
 
 def hides_how_far_it_read(it):
-    read = it.read
-
-    async def silent(cursors, *, count_max, without=()):
-        pages = await read(cursors, count_max=count_max, without=without)
-        return {
-            key: [item for item in page if item.record.type not in without] for key, page in pages.items()
-        }
-
-    return {"read": silent}
+    return _reads(it, lambda page, without: [item for item in page if item.record.type not in without])
 
 
 def ends_at_the_last(it):

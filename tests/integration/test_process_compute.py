@@ -27,13 +27,13 @@ def is_alive(pid):
 
 async def pid_in(file: Path):
     # Whole once its line has ended.
-    while not (file.exists() and file.read_text().endswith("\n")):  # noqa: ASYNC110, ASYNC240 - another process's
+    while not (file.exists() and file.read_text().endswith("\n")):  # noqa: ASYNC110, ASYNC240 (another process's)
         await asyncio.sleep(0.005)
-    return int(file.read_text())  # noqa: ASYNC240
+    return int(file.read_text())  # noqa: ASYNC240 (a few bytes, and only the test waits)
 
 
 async def gone(pid):
-    while is_alive(pid):  # noqa: ASYNC110 - another process's end
+    while is_alive(pid):  # noqa: ASYNC110 (another process's end)
         await asyncio.sleep(0.005)
 
 

@@ -104,7 +104,7 @@ def test_survivors_take_over_and_lose_nothing(tmp_path):
                 done += 1
 
         async def kill_in_the_middle():
-            while done < 60:  # noqa: ASYNC110 - as early as it can be seen
+            while done < 60:  # noqa: ASYNC110 (as early as it can be seen)
                 await asyncio.sleep(0)
             owner.process.kill()
 

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -12,7 +12,6 @@ from tropism.app.app import App
 from tropism.core.event import Event
 from tropism.core.time import hours
 from tropism.models.model import Model, Outcome
-from tropism.models.policy import Policy
 from tropism.models.rows import Predictor, Rows, TrainingRows
 from tropism.models.serving import Decider
 from tropism.runtime.inject import use
@@ -111,14 +110,13 @@ def train_means(rows: TrainingRows, seed: int) -> Predictor:
 
 def app(features: Any) -> App:
     """Return a system that decides when a flight is due."""
-    kept = {name: getattr(POLICY, name) for name in POLICY.__slots__}
     model = Model(
         "late",
         decides_on=Scheduled,
         features=features,
         train=train_means,
         outcome=Outcome(Landed, value=lambda e: float(e.late), within=timedelta(days=1)),
-        policy=Policy(**{**kept, "growth": None, "degradation": None, "review": hours(3)}),
+        policy=replace(POLICY, growth=None, degradation=None, review=hours(3)),
     )
     gate = Service("gate")
 

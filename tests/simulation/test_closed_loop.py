@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import math
 import random
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -26,7 +27,7 @@ from tests.simulation.loop_system import (
 )
 
 from tropism.core.errors import InvalidInputError
-from tropism.core.time import instant_us
+from tropism.core.time import days, instant_us
 from tropism.models.events import (
     ChallengerDropped,
     DecisionMade,
@@ -43,13 +44,12 @@ from tropism.models.events import (
     VersionRolledBack,
     VersionTrained,
 )
-from tropism.models.policy import Policy
 from tropism.models.registry import read_registry
 from tropism.models.rows import TrainingRows
 
 
 def policy(**changes):
-    return Policy(**{**{f: getattr(POLICY, f) for f in POLICY.__slots__}, **changes})
+    return replace(POLICY, **changes)
 
 
 def drifting(day):
@@ -267,7 +267,7 @@ def test_a_harmful_challenger_is_never_promoted(share):
 
     async def live():
         rules = policy(
-            gate=msgspec_replace(POLICY.gate, backtest_share=share, backtest_rows_max=1000), max_age=_days(2)
+            gate=replace(POLICY.gate, backtest_share=share, backtest_rows_max=1000), max_age=days(2)
         )
         system = await ran(stream(10), loop_app(rules, train=train_flipped_later))
         return [
@@ -287,7 +287,7 @@ def test_a_harmful_challenger_is_never_promoted(share):
 
 def test_a_harmful_version_that_a_person_promoted_is_rolled_back():
     async def live():
-        rules = policy(gate=msgspec_replace(POLICY.gate, backtest_share=0.0), max_age=_days(2))
+        rules = policy(gate=replace(POLICY.gate, backtest_share=0.0), max_age=days(2))
         system = System(loop_app(rules, train=train_flipped_later))
         await system.publish(stream(10))
         await system.start()
@@ -313,18 +313,6 @@ async def system_steps(system, day):
         day += 0.25
         await system.run_until(START + int(day * DAY))
     return await system.transitions()
-
-
-def msgspec_replace(value, **changes):
-    from dataclasses import replace
-
-    return replace(value, **changes)
-
-
-def _days(count):
-    from datetime import timedelta
-
-    return timedelta(days=count)
 
 
 # -- orders -----------------------------------------------------------------------------------------
@@ -403,9 +391,9 @@ def test_with_approval_a_proven_challenger_waits_for_its_order():
         [(11.5, PromotionOrdered(model="verdict", version=2, by="ada"))],
         policy=policy(
             approval=True,
-            gate=msgspec_replace(POLICY.gate, margin=0.02),
+            gate=replace(POLICY.gate, margin=0.02),
             growth=1.5,
-            rollout=msgspec_replace(POLICY.rollout, challenger_max=_days(20)),
+            rollout=replace(POLICY.rollout, challenger_max=days(20)),
         ),
     )
     assert "canary_started" not in kinds(found["steps"])
@@ -427,20 +415,20 @@ def test_broken_data_blocks_training_until_it_heals():
                 yield at, event
 
     async def live():
-        rules = policy(quality=msgspec_replace(POLICY.quality, rows_min=50), growth=None)
+        rules = policy(quality=replace(POLICY.quality, rows_min=50), growth=None)
         events = [*broken(stream(8)), (START + 4 * DAY, TrainingOrdered(model="verdict", by="ada"))]
         system = await ran(sorted(events, key=lambda e: e[0]), loop_app(rules))
         return await system.transitions(), await system.all(TrainingBlocked)
 
     steps, blocked = asyncio.run(live())
-    days = {kind: day for day, kind, *_ in steps}
+    when = {kind: day for day, kind, *_ in steps}
     assert "court: size: constant" in str(blocked[0].findings)
-    assert 3 < days["training_blocked"] < 4.2
-    assert 5 < days["training_unblocked"] < 6.1
+    assert 3 < when["training_blocked"] < 4.2
+    assert 5 < when["training_unblocked"] < 6.1
     requests = [(day, reason) for day, kind, _, reason in steps if kind == "training_requested"]
     assert requests[0][1] == "first outcomes"
     assert requests[1][1] == "ordered by ada"
-    assert requests[1][0] >= days["training_unblocked"]
+    assert requests[1][0] >= when["training_unblocked"]
 
 
 # -- trainings that fail ----------------------------------------------------------------------------
@@ -558,4 +546,4 @@ def test_the_leak_would_pay_if_the_rule_did_not_hold():
 def test_published_events_have_the_ids_of_their_sources():
     assert record(5, Asked(id="q", kind="a", size=1.0)).time_us == 5
     with pytest.raises(InvalidInputError):
-        loop_app(policy(review=_days(0)))
+        loop_app(policy(review=days(0)))

@@ -113,7 +113,7 @@ class Converter:
                 continue
             value = values[column]
             # A float that is not equal to itself is how tables write that there is none.
-            empty = value is None or value != value or (isinstance(value, str) and value in self._nulls)  # noqa: PLR0124
+            empty = value is None or value != value or (isinstance(value, str) and value in self._nulls)  # noqa: PLR0124 (see above)
             if empty and field in self._optional:
                 value = None
             elif empty and field in self._defaulted:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from tropism.app.app import App
 from tropism.app.platform import open_platform, read_settings
@@ -14,6 +13,7 @@ from tropism.core.errors import InvalidInputError
 from tropism.runtime.dead import DeadLetter
 from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.runtime.service import Service
+from tropism.runtime.waiting import first_of, give_up
 
 STANDBY_NOTICE_SECONDS = 2.0
 """After which a service that waits for its lease is mentioned."""
@@ -69,17 +69,17 @@ async def serve(
             ),
         )
         await runtime.start()
-        tasks = [asyncio.ensure_future(work) for work in (runtime.wait(), beat(), _announce(app, runtime))]
-        asked = asyncio.ensure_future(stop.asked.wait())
+        # Whoever watches this process hears its beat until the last event is finished.
+        beating = asyncio.ensure_future(beat())
         try:
-            await _first_result(asked, *tasks)
+            await first_of(
+                stop.asked.wait(), runtime.wait(), _announce(app, runtime), asyncio.shield(beating)
+            )
             if stop.asked.is_set():
                 say(f"Finishing what is in flight, for at most {drain_seconds:g} s.")
         finally:
             await runtime.stop()
-            for task in (asked, *tasks):
-                task.cancel()
-            await asyncio.gather(asked, *tasks, return_exceptions=True)
+            await give_up([beating])
     return stop.code
 
 
@@ -88,12 +88,6 @@ def _tell_given_up(letter: DeadLetter, error: Exception) -> None:
         f"{letter.handler or letter.service} gave up on {letter.record.type} {letter.record.id!r} after "
         f"{letter.attempts} attempts: {letter.cause}{place_of(error)}. See 'tropism dead-letters'."
     )
-
-
-async def _first_result(*tasks: asyncio.Future[Any]) -> None:
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        task.result()
 
 
 async def _announce(app: App, runtime: Runtime) -> None:

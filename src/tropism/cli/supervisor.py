@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from tropism.app.platform import open_platform, read_settings
 from tropism.cli.child import Child
@@ -14,6 +13,7 @@ from tropism.cli.console import say
 from tropism.cli.reload import Build, Sources, probe
 from tropism.cli.serving import Stop
 from tropism.core.errors import InvalidInputError
+from tropism.runtime.waiting import first_of
 
 CHECK_SECONDS = 0.25
 STEADY_SECONDS = 10.0
@@ -80,17 +80,8 @@ class Supervisor:
         self._build = build
         say(f"Starting {build.app}: {', '.join(build.digests)}.")
         self._change(set(build.digests), set())
-        tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.asked.wait())]
-        if self._options.reload:
-            tasks.append(asyncio.ensure_future(self._reload_for_ever()))
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        reloading = [self._reload_for_ever()] if self._options.reload else []
+        await first_of(stop.asked.wait(), *reloading)
 
     async def close(self) -> None:
         """Have every process finish and leave, within the bound, and end those that do not."""

@@ -72,7 +72,7 @@ async def load_version(blobs: Blobs, artifact: str) -> Version:
     packed = msgspec.msgpack.decode(data, type=_Packed)
     # The digest above is in the log, written by the process that trained it: these are our own bytes.
     try:
-        predictor: Predictor = pickle.loads(packed.predictor)  # noqa: S301
+        predictor: Predictor = pickle.loads(packed.predictor)  # noqa: S301 (our own bytes, see above)
     except Exception as error:
         raise InvalidInputError(
             f"Cannot load {artifact!r}: its predictor does not come back ({type(error).__name__}: {error}). "

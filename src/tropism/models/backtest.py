@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tropism.models.decided import taken
+from tropism.models.decided import taken, values_of
 from tropism.models.gating import worse
 from tropism.models.reading import Known
 from tropism.models.rows import Train, TrainingRows
@@ -121,7 +121,7 @@ def _compared(
         **_mean_of(differences, blocks),
     }
     for name in plan.slices:
-        column = _values(pairs.columns[pairs.names.index(name)])
+        column = values_of(pairs.columns[pairs.names.index(name)])
         for value in _frequent(column, plan.slice_rows_min):
             inside = np.array([each == value for each in column])
             inner = _mean_of(differences[inside], blocks[inside])
@@ -140,12 +140,6 @@ def _mean_of(differences: NDArray[np.float64], blocks: NDArray[np.int64]) -> dic
         error = math.sqrt(float(np.sum(sums**2)) * count / (count - 1)) / len(differences)
         found["standard_error"] = error
     return found
-
-
-def _values(column: Any) -> Sequence[Any]:
-    """Return a column's values, NaN as None: it is equal to itself then."""
-    values: list[Any] = column.tolist() if isinstance(column, np.ndarray) else list(column)
-    return [None if value != value else value for value in values]  # noqa: PLR0124 (only NaN is not itself)
 
 
 def _frequent(column: Sequence[Any], rows_min: int) -> list[Any]:

@@ -266,7 +266,7 @@ def _running(
         yield partial(map, partial(_run, rows, train))
         return
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 (seldom wanted)
-    from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
+    from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415 (as above)
 
     context = get_context("forkserver")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_give, initargs=(rows, train))

@@ -80,7 +80,7 @@ class BettingTest:
             w4 *= 1.0 + s4 * gain
             w5 *= 1.0 + s5 * gain
             evidence = w1 + w2 + w3 + w4 + w5
-            if evidence > peak:  # noqa: PLR1730  a call to max() costs a third more
+            if evidence > peak:  # noqa: PLR1730 (a call to max() costs a third more)
                 peak = evidence
         return replace(self, count=count, wealths=(w1, w2, w3, w4, w5), peak=peak)
 

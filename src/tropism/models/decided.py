@@ -3,7 +3,7 @@
 A log never changes, so a chunk of it gives the same columns for ever, and its name says which it is.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -120,6 +120,12 @@ def taken(column: Any, places: NDArray[np.int64]) -> Any:
     return [column[place] for place in places.tolist()]
 
 
+def values_of(column: Any) -> list[Any]:
+    """Return the values of a column, None for NaN: that was None, and unlike NaN it equals itself."""
+    values = column.tolist() if isinstance(column, np.ndarray) else column
+    return [None if value != value else value for value in values]  # noqa: PLR0124 (only NaN is not itself)
+
+
 def _packed(column: Any) -> tuple[str, Any]:
     if isinstance(column, np.ndarray):
         return column.dtype.kind, column.astype(f"<{column.dtype.kind}8").tobytes()
@@ -155,16 +161,8 @@ def _joined(pieces: Sequence[Any]) -> Any:
         return np.concatenate(
             [np.asarray(p, dtype=np.int64 if kinds == {"i"} else np.float64) for p in pieces]
         )
-    return [value for piece in pieces for value in _values(piece)]
+    return [value for piece in pieces for value in values_of(piece)]
 
 
 def _kind(values: list[Any]) -> str:
     return "none" if all(value is None for value in values) else "other"
-
-
-def _values(piece: Any) -> Iterator[Any]:
-    if not isinstance(piece, np.ndarray):
-        yield from piece
-        return
-    for value in piece.tolist():
-        yield None if value != value else value  # noqa: PLR0124 (NaN was None)

@@ -123,10 +123,10 @@ def hist_gradient_boosting(
 def logistic(rows: TrainingRows, seed: int, **options: Any) -> Predictor:
     """Fit a logistic regression on standardised numbers and one-hot categories, the median for None."""
     from sklearn.compose import ColumnTransformer  # noqa: PLC0415 (as above)
-    from sklearn.impute import SimpleImputer  # noqa: PLC0415
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
-    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler  # noqa: PLC0415
+    from sklearn.impute import SimpleImputer  # noqa: PLC0415 (as above)
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 (as above)
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415 (as above)
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler  # noqa: PLC0415 (as above)
 
     encoding = encoding_of(rows.rows)
     numeric = [index for index in range(len(rows.names)) if index not in encoding.categorical]

@@ -84,7 +84,7 @@ class Model:
         check_train(name, train)
         _check_slices(name, self.policy, self.feature_names)
         self.rollouts = View(
-            f"{name}-rollouts",
+            rollouts_of(name),
             TRANSITIONS,
             by=_of_model(name, lambda e: e.model),
             at=lambda e: e.effective_from_us,
@@ -125,6 +125,11 @@ class Model:
         if self._services is None:
             self._services = closed_loop(self)
         return self._services
+
+
+def rollouts_of(model: str) -> str:
+    """Return the name of the view that tells which versions of a model decide."""
+    return f"{model}-rollouts"
 
 
 def trained_view(model: Model) -> View:

@@ -165,7 +165,6 @@ def _take_in(sums: int, lasts: int) -> list[str]:
         "            place = bisect_right(times, time_us)",
         "            before = rows[place - 1] if place else series.base",
     ]
-    cells = ["subject"]
     for n, at in enumerate(range(1, 1 + 2 * sums, 2)):
         lines += [
             f"        if s{n} is None:",
@@ -175,11 +174,9 @@ def _take_in(sums: int, lasts: int) -> list[str]:
             f"            t{n} = before[{at}] + s{n}",
             f"            n{n} = before[{at + 1}] + 1",
         ]
-        cells += [f"t{n}", f"n{n}"]
-    cells += [f"l{n}" for n in range(lasts)]
     return [
         *lines,
-        f"        row = ({', '.join(cells)},)",
+        f"        row = {_row('subject', sums, [f'l{n}' for n in range(lasts)])}",
         "        if place < 0:",
         "            times.append(time_us)",
         "            rows.append(row)",
@@ -190,7 +187,6 @@ def _take_in(sums: int, lasts: int) -> list[str]:
 
 def _insert(sums: int, lasts: int) -> list[str]:
     """Return how a late entry enters: what lies behind it is added again, each by what it had added."""
-    cells = ["old[0]"]
     lines = [
         "            times.insert(place, time_us)",
         "            rows.insert(place, row)",
@@ -205,13 +201,17 @@ def _insert(sums: int, lasts: int) -> list[str]:
             f"                    t{n} += old[{at}] - before[{at}]",
             f"                n{n} += row[{at + 1}]",
         ]
-        cells += [f"t{n}", f"n{n}"]
-    cells += [f"old[{1 + 2 * sums + n}]" for n in range(lasts)]
+    kept = _row("old[0]", sums, [f"old[{1 + 2 * sums + n}]" for n in range(lasts)])
     return [
         *lines,
-        f"                row = rows[index] = ({', '.join(cells)},)",
+        f"                row = rows[index] = {kept}",
         "                before = old",
     ]
+
+
+def _row(subject: str, sums: int, lasts: Sequence[str]) -> str:
+    """Return the text of a row: a subject, then total and number of each sum, then the last values."""
+    return f"({', '.join([subject, *(f't{n}, n{n}' for n in range(sums)), *lasts])},)"
 
 
 # -- reading --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from tropism.core.errors import UnavailableError
 from tropism.ports.clock import Clock
 from tropism.runtime.handler import Handler
 from tropism.runtime.retry import delay_seconds
+from tropism.runtime.waiting import give_up
 from tropism.runtime.work import Delivery
 
 CALLS_A_TURN = 256
@@ -241,10 +242,7 @@ class Lanes:
 
     async def abandon(self) -> None:
         """Cancel all calls and pauses; none of them is acknowledged."""
-        tasks = [*self._tasks, *self._pauses]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await give_up([*self._tasks, *self._pauses])
 
 
 def _hung(handler: Handler) -> UnavailableError:

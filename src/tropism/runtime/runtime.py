@@ -21,6 +21,7 @@ from tropism.runtime.inject import Output
 from tropism.runtime.patience import PatientLog, patiently
 from tropism.runtime.service import Service
 from tropism.runtime.sources import kinds_aside, kinds_of, side_topics_of, topics_of
+from tropism.runtime.waiting import give_up
 from tropism.runtime.watermarks import FOREVER_US, Kind, Watermarks
 from tropism.runtime.worker import Worker, WorkerOptions
 
@@ -212,17 +213,12 @@ class Runtime:
         workers = [w for name, w in self.workers.items() if w.is_open and name in alive]
         await asyncio.gather(*(worker.drain(bound) for worker in workers))
         await asyncio.gather(*(worker.close() for worker in workers))
-        await self._cancel()
+        await give_up(self._tasks)
 
     async def abandon(self) -> None:
         """Stop at once, as a process that dies does: nothing is finished, no lease is given back."""
-        await self._cancel()
+        await give_up(self._tasks)
         await asyncio.gather(*(worker.abandon() for worker in self.workers.values()))
-
-    async def _cancel(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 def codec_of(services: Iterable[Service], types: Iterable[type[Event]]) -> Codec:

@@ -269,12 +269,7 @@ class Worker:
             # Who goes on from here finds the views as they are now.
             self._tables.is_due = True
             self._committer.touch()
-        clock = self._platform.clock
-        patience = asyncio.ensure_future(clock.sleep(seconds))
-        settled = asyncio.ensure_future(self._committer.flush())
-        await asyncio.wait((patience, settled), return_when=asyncio.FIRST_COMPLETED)
-        for task in (patience, settled):
-            task.cancel()
+        await first_of(self._platform.clock.sleep(seconds), self._committer.flush())
 
     async def close(self) -> None:
         """Give up what is in flight, and the lease: cleanly, if nothing was."""

@@ -18,7 +18,7 @@ Check = Callable[[T], Coroutine[Any, Any, None]]
 """Proves one law, stated in its docstring, on a fresh adapter. Raises: BrokenLaw where it does not hold."""
 
 
-class BrokenLaw(AssertionError):  # noqa: N818 - it reads as what it is: an adapter broke a law
+class BrokenLaw(AssertionError):  # noqa: N818 (it reads as what it is: an adapter broke a law)
     """An adapter does not do what its port guarantees."""
 
 
@@ -65,7 +65,7 @@ async def run_checks(
         try:
             await run_check(factory, check, limit_seconds=limit_seconds)
             passed.append(name)
-        except Exception as error:  # noqa: BLE001 - whatever an adapter raises is its failure
+        except Exception as error:  # noqa: BLE001 (whatever an adapter raises is its failure)
             failures.append(Failure(name, law, f"{type(error).__name__}: {error}"))
     return Report(tuple(passed), tuple(failures))
 

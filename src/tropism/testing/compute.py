@@ -55,7 +55,7 @@ def tell_process(_: bytes) -> bytes:
 
 def note_and_linger(payload: bytes) -> bytes:
     """Write this process's number into the file that the payload names, then work for long."""
-    with open(payload, "x") as file:  # noqa: PTH123 - a path in bytes
+    with open(payload, "x") as file:  # noqa: PTH123 (a path in bytes)
         file.write(f"{os.getpid()}\n")
     time.sleep(600)
     return b""

@@ -19,6 +19,7 @@ from tropism.core.event import Event, topic_of
 from tropism.core.time import instant_us, moment
 from tropism.runtime.call import namespace_of
 from tropism.runtime.dead import DeadLetter, dead_letters, redrive
+from tropism.runtime.runtime import RuntimeOptions
 from tropism.testing.emitted import Emitted, Found
 from tropism.testing.faults import Faults
 from tropism.testing.simulation import OPTIONS, Simulation
@@ -197,6 +198,15 @@ def _at_once(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("a memory adapter gave way")
 
 
+def _simulation(
+    app: App, options: RuntimeOptions, start_us: int, faults: Faults, real_seconds: float
+) -> Simulation:
+    """Return an app's services on memory, at the beginning of its time."""
+    options = replace(options, start_us=start_us, ignore_unknown=app.ignore_unknown)
+    kinds = (*app.events, *(kind for view in app.views for kind in view.on))
+    return Simulation(app.services, kinds, options, start_us, faults, real_seconds)
+
+
 @asynccontextmanager
 async def run(
     app: App,
@@ -237,20 +247,8 @@ async def run(
     >>> asyncio.run(main())
     True
     """
-    start_us = instant_us(start)
-    options = replace(
-        OPTIONS,
-        live=live,
-        start_us=start_us,
-        partitions=partitions,
-        chunk=chunk,
-        in_flight_max=in_flight_max,
-        ignore_unknown=app.ignore_unknown,
-    )
-    kinds = (*app.events, *(kind for view in app.views for kind in view.on))
-    simulation = Simulation(
-        app.services, kinds, options, start_us, faults or Faults(), real_seconds=real_seconds
-    )
+    options = replace(OPTIONS, live=live, partitions=partitions, chunk=chunk, in_flight_max=in_flight_max)
+    simulation = _simulation(app, options, instant_us(start), faults or Faults(), real_seconds)
     t = Run(app, simulation, seed)
     await simulation.start()
     try:

@@ -14,6 +14,7 @@ from tropism.models.baselines import Decided, every_us, no_change, prequential
 from tropism.models.metrics import score
 from tropism.models.rows import Train, TrainingRows
 from tropism.models.steps import ALARMS
+from tropism.web.facts import Quality
 from tropism.whatif.replay import Replayed
 from tropism.whatif.table import Table
 
@@ -32,21 +33,6 @@ _CALENDAR = (
     *(hours(count) for count in (1, 3, 6, 12)),
     *(days(count) for count in (1, 2, 7, 14, 28, 91, 182, 364)),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """What outputs were worth on some rows; None where it cannot be known.
-
-    ``log_loss`` of a way that says only 0 or 1 is None: it does not say how sure it is.
-    """
-
-    start_us: int
-    outcomes: int
-    accuracy: float | None = None
-    auc: float | None = None
-    log_loss: float | None = None
-    brier: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +157,7 @@ def _quality(
         len(places),
         accuracy=float(np.mean((outputs >= 0.5) == (outcomes == 1.0))),
         auc=found.roc_auc,
+        # A way that says only 0 or 1 does not say how sure it is.
         log_loss=None if sure else found.log_loss,
         brier=found.brier,
     )

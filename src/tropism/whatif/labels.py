@@ -32,7 +32,7 @@ def read_labels(raw: Raw) -> tuple[list[float | None], list[Note]]:
 
 
 def _value(value: Any) -> str | None:
-    if value is None or (isinstance(value, str) and is_missing(value)) or value != value:  # noqa: PLR0124
+    if value is None or (isinstance(value, str) and is_missing(value)) or value != value:  # noqa: PLR0124 (only NaN is not itself)
         return None
     text = str(value).strip()
     number = _number(text)

@@ -127,7 +127,7 @@ def check_names(path: Path, names: Iterable[str]) -> None:
 def _parquet(path: Path) -> list[Raw]:
     try:
         import pyarrow as pa  # noqa: PLC0415 (an extra, wanted only here)
-        from pyarrow import parquet  # noqa: PLC0415
+        from pyarrow import parquet  # noqa: PLC0415 (as above)
     except ImportError as error:
         raise NotSupportedError(
             f"Cannot read {str(path)!r}: reading Parquet needs pyarrow. Run pip install 'tropism[parquet]'."

@@ -1,7 +1,6 @@
 """Living through a table on the real engine, in event time, in memory."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -12,15 +11,15 @@ from tropism.adapters.local.clock import SystemClock
 from tropism.adapters.memory import MemoryCompute, MemoryStore
 from tropism.app.app import App
 from tropism.core.time import to_us
-from tropism.models.model import Model
 from tropism.models.policy import Policy
-from tropism.models.progress import Progress, Say
+from tropism.models.progress import Progress, Say, tell
 from tropism.models.rows import Train
 from tropism.models.steps import Step, count_of, digest_of, read_steps, read_topic
 from tropism.ports.log import Log
 from tropism.ports.platform import Platform
 from tropism.runtime.runtime import Runtime, RuntimeOptions
-from tropism.whatif.system import SERVICE, records_of, system_of, within
+from tropism.runtime.waiting import first_of
+from tropism.whatif.system import MODEL, SERVICE, records_of, system_of, within
 from tropism.whatif.table import Table
 
 PARTITIONS = 1
@@ -56,41 +55,24 @@ async def replay(table: Table, train: Train, policy: Policy, seed: int, say: Say
     """Let the loop live through a table, and return what it did."""
     store = MemoryStore(partitions_default=PARTITIONS)
     platform = Platform(store.log, store.state, store.blobs, MemoryCompute(), SystemClock())
-    app, model = system_of(table, train, policy, seed)
+    app = system_of(table, train, policy, seed)
     records = await asyncio.to_thread(records_of, table)
     await platform.log.create_topics(TOPICS)
     await platform.log.append(records)
     # Past the last label every decision has an outcome, or has waited for one in vain.
     end_us = records[-1].time_us + to_us(within(table)) + 2
-    await _run(platform, app, model, end_us, len(records), say)
+    await _run(platform, app, end_us, len(records), say)
     return await _read(platform.log, table)
 
 
-async def _run(platform: Platform, app: App, model: Model, end_us: int, total: int, say: Say) -> None:
+async def _run(platform: Platform, app: App, end_us: int, total: int, say: Say) -> None:
     options = RuntimeOptions(live=False, partitions=PARTITIONS)
     runtime = Runtime(app.services, platform, types=app.events, options=options)
     await runtime.start()
-    telling = asyncio.create_task(_tell(runtime, platform, model, total, say))
-    try:
-        runtime.watermarks.advance_sources(end_us)
-        await runtime.wait_until(end_us)
-        await runtime.stop()
-    finally:
-        telling.cancel()
-        with suppress(asyncio.CancelledError):
-            await telling
+    runtime.watermarks.advance_sources(end_us)
+    await first_of(runtime.wait_until(end_us), tell(runtime, SERVICE, MODEL, "Tropism", total, say))
+    await runtime.stop()
     say(Progress("Tropism", total, total, end_us))
-
-
-async def _tell(runtime: Runtime, platform: Platform, model: Model, total: int, say: Say) -> None:
-    while True:
-        worker = runtime.workers.get(SERVICE)
-        if worker is not None:
-            found = worker.latest(model.rollouts.name, model.name)
-            champion = 0 if found is None or found[0] is None else found[0][0]
-            time_us = runtime.watermarks.services.get(SERVICE)
-            say(Progress("Tropism", worker.taken, total, time_us, champion))
-        await platform.clock.sleep(0.2)
 
 
 async def _read(log: Log, table: Table) -> Replayed:

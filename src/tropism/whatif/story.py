@@ -11,7 +11,7 @@ from tropism.web import facts
 from tropism.web.steps import told_of
 from tropism.web.whatif_card import WhatIfCard, verdict
 from tropism.web.whatif_verdict import Verdict
-from tropism.whatif.compare import Comparison, Quality, Way
+from tropism.whatif.compare import Comparison, Way
 from tropism.whatif.replay import Replayed
 from tropism.whatif.table import Table
 
@@ -51,7 +51,7 @@ def card_of(answer: Answer) -> WhatIfCard:
         end_us=table.times_us[-1],
         model=answer.model,
         scores=tuple(_scores(way) for way in comparison.ways),
-        histories=tuple(_history(way) for way in comparison.ways),
+        histories=tuple(facts.History(way.name, way.periods) for way in comparison.ways),
         steps=told_of(answer.replayed.steps),
         version=answer.version,
         seed=answer.seed,
@@ -103,21 +103,6 @@ def _scores(way: Way) -> facts.Scores:
         trainings=way.trainings,
         promotions=way.promotions,
         alarms=way.alarms,
-    )
-
-
-def _history(way: Way) -> facts.History:
-    return facts.History(way.name, tuple(_period(each) for each in way.periods))
-
-
-def _period(quality: Quality) -> facts.Quality:
-    return facts.Quality(
-        quality.start_us,
-        quality.outcomes,
-        auc=quality.auc,
-        log_loss=quality.log_loss,
-        brier=quality.brier,
-        accuracy=quality.accuracy,
     )
 
 

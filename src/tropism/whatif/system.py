@@ -46,8 +46,8 @@ def label_of(event: LabelKnown) -> float:
     return event.label
 
 
-def system_of(table: Table, train: Train, policy: Policy, seed: int) -> tuple[App, Model]:
-    """Return an app that decides on every row of a table, and its model, whose loop is closed."""
+def system_of(table: Table, train: Train, policy: Policy, seed: int) -> App:
+    """Return an app that decides on every row of a table by a model whose loop is closed."""
     model = Model(
         MODEL,
         decides_on=RowKnown,
@@ -64,7 +64,7 @@ def system_of(table: Table, train: Train, policy: Policy, seed: int) -> tuple[Ap
     async def decide(row: RowKnown, decider: Decider = use(model)) -> None:
         await decider(row)
 
-    return App("whatif", services=[service], models=[model]), model
+    return App("whatif", services=[service], models=[model])
 
 
 def within(table: Table) -> timedelta:

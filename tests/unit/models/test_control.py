@@ -1,5 +1,7 @@
 """What the loop decides: each branch, from a state that leads there."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 from tests.unit.models.loop_states import (
@@ -21,22 +23,17 @@ from tropism.core.time import days
 from tropism.models.betting import BettingTest
 from tropism.models.control import drop, promote, roll_back
 from tropism.models.events import Rollout, Served
-from tropism.models.policy import Gate, Policy, RolloutPlan
+from tropism.models.policy import RolloutPlan
 from tropism.models.state import LoopState, Seen, Trained, rollout_of
 from tropism.models.triggers import patience_us
 
 
 def with_gate(**changes):
-    return Policy(
-        **{
-            **{f: getattr(POLICY, f) for f in POLICY.__slots__},
-            "gate": Gate(**{**{f: getattr(POLICY.gate, f) for f in POLICY.gate.__slots__}, **changes}),
-        }
-    )
+    return with_policy(gate=replace(POLICY.gate, **changes))
 
 
 def with_policy(**changes):
-    return Policy(**{**{f: getattr(POLICY, f) for f in POLICY.__slots__}, **changes})
+    return replace(POLICY, **changes)
 
 
 # -- the first version ------------------------------------------------------------------------------
@@ -335,16 +332,19 @@ def test_degradation_trains_unless_a_challenger_learned_from_after_it():
     assert reason(msgspec.structs.replace(old, degraded_us=NOW - 5 * DAY)) is None
 
 
+TRAINED_AFTER_ALARM = shadow(
+    challenger=arm(2, since_us=NOW - DAY, known_us=NOW - 4 * DAY),
+    trainings_us=(NOW - 4 * DAY,),
+    degraded_us=NOW - 5 * DAY,
+    outcomes_at_alarm=1000,
+    outcomes_at_training=1100,
+)
+"""A day after the alarm, from a hundred outcomes since."""
+
+
 def test_after_an_alarm_a_challenger_is_outdated_by_half_unless_it_is_half_way_to_its_proof():
-    young = shadow(
-        challenger=arm(2, since_us=NOW - DAY, known_us=NOW - 3 * DAY),
-        trainings_us=(NOW - 3 * DAY,),
-        degraded_us=NOW - 4 * DAY,
-        outcomes_at_alarm=1000,
-        outcomes_at_training=1100,
-    )
-    assert reason(msgspec.structs.replace(young, outcomes=1199)) is None
-    doubled = msgspec.structs.replace(young, outcomes=1200)
+    assert reason(msgspec.structs.replace(TRAINED_AFTER_ALARM, outcomes=1199)) is None
+    doubled = msgspec.structs.replace(TRAINED_AFTER_ALARM, outcomes=1200)
     assert reason(doubled) == "degradation"
     half_way = BettingTest(margin=0.0, bound=0.5).observe_many([0.4] * 6)
     assert 20**0.5 < half_way.e_value < 20
@@ -353,17 +353,10 @@ def test_after_an_alarm_a_challenger_is_outdated_by_half_unless_it_is_half_way_t
 
 def test_after_an_alarm_a_challenger_is_replaced_when_what_it_knows_of_the_time_since_has_doubled():
     """Right after an abrupt change there is little to learn from: the first to try must not stand in the way."""
-    one = shadow(
-        challenger=arm(2, since_us=NOW - DAY, known_us=NOW - 4 * DAY),
-        trainings_us=(NOW - 4 * DAY,),
-        degraded_us=NOW - 5 * DAY,
-        outcomes_at_alarm=1000,
-        outcomes_at_training=1100,
-    )
-    assert reason(msgspec.structs.replace(one, outcomes=1199)) is None
-    assert reason(msgspec.structs.replace(one, outcomes=1200)) == "degradation"
+    assert reason(msgspec.structs.replace(TRAINED_AFTER_ALARM, outcomes=1199)) is None
+    assert reason(msgspec.structs.replace(TRAINED_AFTER_ALARM, outcomes=1200)) == "degradation"
     # Of nothing yet, it takes as many as the gate wants to see.
-    blank = msgspec.structs.replace(one, outcomes_at_training=1000)
+    blank = msgspec.structs.replace(TRAINED_AFTER_ALARM, outcomes_at_training=1000)
     assert reason(msgspec.structs.replace(blank, outcomes=1004)) is None
     assert reason(msgspec.structs.replace(blank, outcomes=1005)) == "degradation"
 

@@ -41,6 +41,18 @@ class Gate:
         self.ended.append(what)
 
 
+def held_up(gate: Gate, who: str) -> Service:
+    """A service that answers everybody at once but one, who waits at the gate."""
+    service = Service("s")
+
+    @service.on(Asked)
+    async def each(event: Asked) -> Answered:
+        await gate(event.who, waits=event.who == who)
+        return Answered(who=event.who, n=event.n)
+
+    return service
+
+
 @pytest.mark.parametrize("live", [False, True], ids=["event-time", "live"])
 def test_events_of_one_key_are_handled_one_after_another_in_order(live: bool) -> None:
     """However many run at the same time, those of one key never overlap and never overtake."""
@@ -76,15 +88,10 @@ def test_events_of_one_key_are_handled_one_after_another_in_order(live: bool) ->
 
 def test_a_slow_key_holds_up_nobody_else() -> None:
     """Live, all other keys are handled and committed while one waits."""
-    service, gate = Service("s"), Gate()
-
-    @service.on(Asked)
-    async def each(event: Asked) -> Answered:
-        await gate(event.who, waits=event.who == "slow")
-        return Answered(who=event.who, n=event.n)
+    gate = Gate()
 
     async def main() -> None:
-        async with testing.run(App("a", services=[service]), live=True) as t:
+        async with testing.run(App("a", services=[held_up(gate, "slow")]), live=True) as t:
             gate.open = asyncio.Event()
             await t.publish(Asked(who="slow"), *[Asked(who=f"{n}", n=n) for n in range(500)])
             await t.simulation.settle()
@@ -98,15 +105,10 @@ def test_a_slow_key_holds_up_nobody_else() -> None:
 
 def test_a_hot_key_starves_nobody() -> None:
     """While a hot key's events wait for each other, those behind them in the log are handled."""
-    service, gate = Service("s"), Gate()
-
-    @service.on(Asked)
-    async def each(event: Asked) -> Answered:
-        await gate(event.who, waits=event.who == "hot")
-        return Answered(who=event.who, n=event.n)
+    gate = Gate()
 
     async def main() -> None:
-        async with testing.run(App("a", services=[service]), live=True) as t:
+        async with testing.run(App("a", services=[held_up(gate, "hot")]), live=True) as t:
             gate.open = asyncio.Event()
             await t.publish(*[Asked(who="hot", n=n) for n in range(1000)])
             await t.publish(*[Asked(who=f"{n}") for n in range(100)])

@@ -99,7 +99,7 @@ class _Server:
         commands, their_commands = socket.socketpair()
         exits, their_exits = socket.socketpair()
         handles = their_commands.fileno(), their_exits.fileno()
-        paths = [path or os.getcwd() for path in sys.path]  # noqa: PTH109 - as Python reads an empty entry
+        paths = [path or os.getcwd() for path in sys.path]  # noqa: PTH109 (as Python reads an empty entry)
         arguments = [json.dumps(paths), *map(str, handles), json.dumps(preload)]
         try:
             # Its own session: an interrupt on the terminal is ours to handle.

@@ -44,7 +44,7 @@ def serve(arguments: list[str]) -> NoReturn:
     for module in json.loads(arguments[2]):
         try:
             import_module(module)
-        except Exception as error:  # noqa: BLE001 - loading early only saves time
+        except Exception as error:  # noqa: BLE001 (loading early only saves time)
             sys.stderr.write(f"tropism: cannot preload {module!r}: {describe_error(error)}\n")
     # What is loaded stays shared with the children: collecting would write to its pages.
     gc.collect()
@@ -147,14 +147,14 @@ def _run(name: str, payload: bytes) -> tuple[bytes, bytes]:
         return b"r", call_by_name(name, payload)
     except MemoryError:
         return b"o", b""
-    except BaseException as error:  # noqa: BLE001 - SystemExit too is how a job ended
+    except BaseException as error:  # noqa: BLE001 (SystemExit too is how a job ended)
         return b"e", describe_error(error).encode(errors="replace")
 
 
 def _limit_memory(bytes_max: int) -> None:
     """Limit what the job may use beyond what is loaded already; 0 is no limit."""
     if bytes_max:
-        with open("/proc/self/statm") as pages:  # noqa: PTH123 - before anything else is imported
+        with open("/proc/self/statm") as pages:  # noqa: PTH123 (before anything else is imported)
             mapped = int(pages.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (mapped + bytes_max, mapped + bytes_max))
 

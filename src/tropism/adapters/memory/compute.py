@@ -54,7 +54,7 @@ async def _in_thread(job: Job) -> bytes:
     def work() -> None:
         try:
             outcome: tuple[bytes | None, Exception | None] = (checked(job.function(job.payload)), None)
-        except Exception as error:  # noqa: BLE001 - whatever the job raises is its result
+        except Exception as error:  # noqa: BLE001 (whatever the job raises is its result)
             outcome = (None, error)
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, *outcome)

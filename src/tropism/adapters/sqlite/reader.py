@@ -94,5 +94,5 @@ class Reader:
             failure = translated(error, f"read {self._name!r}")
             failure.__cause__ = error
             return failure
-        except Exception as error:  # noqa: BLE001 - whatever failed, nobody may wait for ever
+        except Exception as error:  # noqa: BLE001 (whatever failed, nobody may wait for ever)
             return error

@@ -28,7 +28,7 @@ ANSWER_SECONDS = 60.0
 """How long an owner that is there may take: it was stopped, or its disk stalls."""
 
 
-class OwnerGone(Exception):  # noqa: N818 - not an error: the cue to find the next owner
+class OwnerGone(Exception):  # noqa: N818 (not an error: the cue to find the next owner)
     """The owner went away; whether it applied what was asked is unknown."""
 
 

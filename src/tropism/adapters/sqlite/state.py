@@ -75,7 +75,7 @@ class SqliteState:
         A holder that has it already gets a newer one; a dead process's is free at once.
         """
         acquired = await self._submit(Acquire(consumer, holder, lease_seconds))
-        assert isinstance(acquired, Acquired)  # noqa: S101 - what the writer answers to Acquire
+        assert isinstance(acquired, Acquired)  # noqa: S101 (what the writer answers to Acquire)
         return acquired.lease, acquired.position
 
     async def renew(self, lease: Lease, *, lease_seconds: float) -> None:

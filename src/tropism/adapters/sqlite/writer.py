@@ -105,7 +105,7 @@ class Writer:
             self._sql.execute("BEGIN IMMEDIATE")
             outcomes = [self._one(task, fresh) for task in group]
             self._sql.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 - whatever failed, nobody may wait for ever
+        except Exception as error:  # noqa: BLE001 (whatever failed, nobody may wait for ever)
             self._rollback()
             if len(group) == 1:
                 failure = translated(error, f"write to {self._name!r}")

@@ -18,9 +18,10 @@ from tropism.demo.flights.beside import Beside, System, beside, loop_of
 from tropism.demo.flights.folder import Manifest, held
 from tropism.demo.flights.source import data_folder, flight_records
 from tropism.models.policy import Policy
-from tropism.models.progress import Progress, Say
+from tropism.models.progress import Progress, Say, tell
 from tropism.ports.platform import Platform
 from tropism.runtime.runtime import Runtime, RuntimeOptions
+from tropism.runtime.waiting import all_of, first_of
 from tropism.runtime.watermarks import FOREVER_US
 
 TOPICS = {"flights": 4, "weather": 4}
@@ -136,28 +137,11 @@ async def run(opened: Opened, app: App, end_us: int, options: FlightsOptions, sa
         options=RuntimeOptions(live=False),
     )
     await runtime.start()
-    tasks = [_pace(runtime, platform, end_us, options.speed), _tell(runtime, platform, say)]
-    around = [asyncio.create_task(task) for task in tasks]
-    try:
-        await _all(runtime.wait_until(end_us), *ends)
-        await runtime.stop()
-    finally:
-        for task in around:
-            task.cancel()
-        await asyncio.gather(*around, return_exceptions=True)
-
-
-async def _all(*awaited: Coroutine[Any, Any, None]) -> None:
-    """Return when all are done, or raise as soon as one fails."""
-    tasks = [asyncio.create_task(each) for each in awaited]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    total = sum((await platform.log.ends(TOPICS)).values())
+    telling = tell(runtime, "operations", "late-arrival", "run", total, say)
+    pacing = _pace(runtime, platform, end_us, options.speed)
+    await first_of(telling, all_of(pacing, runtime.wait_until(end_us), *ends))
+    await runtime.stop()
 
 
 async def _pace(runtime: Runtime, platform: Platform, end_us: int, speed: float | None) -> None:
@@ -172,18 +156,6 @@ async def _pace(runtime: Runtime, platform: Platform, end_us: int, speed: float 
         now_us = min(end_us, begun_us + int(passed * MICROSECONDS))
         runtime.watermarks.advance_sources(now_us)
         await platform.clock.sleep(0.05)
-
-
-async def _tell(runtime: Runtime, platform: Platform, say: Say) -> None:
-    total = sum((await platform.log.ends(TOPICS)).values())
-    while True:
-        worker = runtime.workers.get("operations")
-        if worker is not None:
-            champion = worker.latest("late-arrival-rollouts", "late-arrival")
-            number = 0 if champion is None or champion[0] is None else champion[0][0]
-            time_us = runtime.watermarks.services.get("operations")
-            say(Progress("run", worker.taken, total, time_us, number))
-        await platform.clock.sleep(0.25)
 
 
 def system(options: FlightsOptions) -> App:
