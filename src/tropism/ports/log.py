@@ -1,10 +1,10 @@
 """Partitioned, replayable logs of events."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from tropism.core.envelope import Record, Stored
+from tropism.ports.capabilities import Capabilities
 
 Partition = tuple[str, int]
 """A topic and the number of one of its partitions."""
@@ -13,31 +13,17 @@ Cursors = Mapping[Partition, int]
 """Per partition, the offset to read next."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogCapabilities:
-    """What a log adapter can do; what an app needs beyond it is an error at start.
-
-    ``commit_domain`` names the store whose transactions include this log: where it equals the
-    state's, outputs commit with the cursor. ``url`` is set where another process may open the log.
-    """
-
-    durability: str
-    commit_domain: str
-    deduplicates: bool = True
-    record_bytes_max: int = 16 * 1024 * 1024
-    url: str | None = None
-
-
 class Log(Protocol):
     """Topics of partitions of records, appended at the end and read from any offset.
 
     Guarantees:
         - ``append`` returns after the records are durable as ``capabilities.durability`` says, all or none.
         - Records of one subject keep their append order, in one partition of their topic.
-        - ``known_us`` never decreases along a partition and is never before the record's own time.
-        - A record whose id the topic already holds is not stored again.
+        - ``known_us`` is never before the record's own time, and never decreases along a page; where
+          ``capabilities.event_time``, never along the partition either, and every reader is told the same.
+        - A record whose id the topic has taken within ``capabilities.dedup_seconds`` is not stored again.
         - A cancelled ``append`` happened wholly or not at all.
-        - Offsets of a partition begin at 0, increase, and are never used twice.
+        - Offsets of a partition increase and are never used twice; none is below 0.
         - A reader sees what was appended before its ``read`` was called: a page of fewer than ``count_max``
           records reaches the end that its partition had then.
 
@@ -47,7 +33,7 @@ class Log(Protocol):
     """
 
     @property
-    def capabilities(self) -> LogCapabilities:
+    def capabilities(self) -> Capabilities:
         """What this log can do."""
         ...
 

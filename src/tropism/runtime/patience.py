@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from tropism.core.envelope import Record, Stored
 from tropism.core.errors import UnavailableError
+from tropism.ports.capabilities import Capabilities
 from tropism.ports.clock import Clock
-from tropism.ports.log import Cursors, Log, LogCapabilities, Partition
+from tropism.ports.log import Cursors, Log, Partition
 from tropism.ports.state import Commit, Entry, Lease, Position, State
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ class PatientLog:
         self._clock = clock
 
     @property
-    def capabilities(self) -> LogCapabilities:
+    def capabilities(self) -> Capabilities:
         """What the log can do."""
         return self._log.capabilities
 

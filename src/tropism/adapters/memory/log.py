@@ -12,7 +12,8 @@ from tropism.adapters.records import (
     place,
 )
 from tropism.core.envelope import Record, Stored
-from tropism.ports.log import Cursors, LogCapabilities, Partition
+from tropism.ports.capabilities import Capabilities
+from tropism.ports.log import Cursors, Partition
 
 
 class MemoryLog:
@@ -25,7 +26,7 @@ class MemoryLog:
         partitions_default: int = PARTITIONS_DEFAULT,
         record_bytes_max: int = RECORD_BYTES_MAX,
     ) -> None:
-        self._capabilities = LogCapabilities(
+        self._capabilities = Capabilities(
             durability="In memory: everything is lost when the process ends.",
             commit_domain=commit_domain,
             record_bytes_max=record_bytes_max,
@@ -36,7 +37,7 @@ class MemoryLog:
         self._ends = Ends()
 
     @property
-    def capabilities(self) -> LogCapabilities:
+    def capabilities(self) -> Capabilities:
         """What this log can do."""
         return self._capabilities
 

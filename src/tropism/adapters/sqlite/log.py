@@ -12,7 +12,8 @@ from tropism.adapters.sqlite.route import Submit
 from tropism.adapters.sqlite.schema import lane_start
 from tropism.adapters.sqlite.wire import Append, Create
 from tropism.core.envelope import Record, Stored
-from tropism.ports.log import Cursors, LogCapabilities, Partition
+from tropism.ports.capabilities import Capabilities
+from tropism.ports.log import Cursors, Partition
 
 DURABILITY = (
     "SQLite in WAL mode with synchronous=FULL: what was acknowledged is synced to the disk and survives "
@@ -54,7 +55,7 @@ class SqliteLog:
         self._submit = submit
         self._ends = ends
         self._topics: dict[str, tuple[int, int]] = {}
-        self._capabilities = LogCapabilities(
+        self._capabilities = Capabilities(
             durability=DURABILITY if synced else DURABILITY_NORMAL,
             commit_domain=commit_domain,
             record_bytes_max=RECORD_BYTES_MAX,
@@ -62,7 +63,7 @@ class SqliteLog:
         )
 
     @property
-    def capabilities(self) -> LogCapabilities:
+    def capabilities(self) -> Capabilities:
         """What this log can do."""
         return self._capabilities
 

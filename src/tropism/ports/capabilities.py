@@ -1,0 +1,34 @@
+"""What an adapter can do, said before anything relies on it."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a log or queue adapter can do; what an app needs beyond it is an error at start.
+
+    ``commit_domain`` names the store whose transactions include this log: where it equals the state's,
+    outputs commit with the cursor; elsewhere an outbox in the state and a relay carry them over.
+    ``event_time`` says whether ``known_us`` is exact and never changes, so that event time can be replayed.
+    ``dedup_seconds`` is how long an id is remembered: infinite for ever, 0 not at all.
+    ``dead_letters`` are kept by the store itself (native), or by Tropism in its state (emulated).
+    ``url`` is set where another process may open the same store.
+    """
+
+    durability: str
+    commit_domain: str
+    ordering: Literal["none", "key", "partition"] = "partition"
+    event_time: bool = True
+    dedup_seconds: float = math.inf
+    delay_seconds_max: float = 0.0
+    dead_letters: Literal["native", "emulated"] = "emulated"
+    replay: bool = True
+    transactions: bool = True
+    batch_count_max: int = 10_000
+    record_bytes_max: int = 16 * 1024 * 1024
+    attempt_count: bool = True
+    lease_renewal: bool = True
+    lag: bool = True
+    url: str | None = None
