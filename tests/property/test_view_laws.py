@@ -237,7 +237,7 @@ ARRIVALS = st.lists(
 
 
 def tables_of(views: list[View], letters: list[str]) -> Tables:
-    return Tables("s", views, MemoryStore().state, lambda letter, _: letters.append(letter.id))
+    return Tables("s", "s", views, MemoryStore().state, lambda letter, _: letters.append(letter.id))
 
 
 @given(ARRIVALS, st.lists(st.integers(1, 7), min_size=1))

@@ -1,6 +1,6 @@
 """What a worker lets in, and in which order: events, ticks, and states that expire."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,6 +16,7 @@ from tropism.runtime.dead import DeadLetter, redrive_topic, write_of
 from tropism.runtime.handler import Expired, Handler, Tick
 from tropism.runtime.intake import Arrival
 from tropism.runtime.service import Service
+from tropism.runtime.shares import Share
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
 from tropism.runtime.work import Delivery, Item
@@ -28,13 +29,17 @@ Due = tuple[int, int, str, int, Admitted]
 
 
 class _Plan(NamedTuple):
-    """What is done with the events of one type in one stream; without ``decode``, nothing."""
+    """What is done with the events of one type in one stream; without ``decode``, nothing.
+
+    ``shared`` ones are handled only where their keys are for this worker's share.
+    """
 
     decode: Callable[[bytes], Any] | None = None
     fed: bool = False
     handlers: tuple[Handler, ...] = ()
     keyed: bool = True
     odd: bool = False
+    shared: bool = False
 
 
 _IGNORED = _Plan()
@@ -56,6 +61,8 @@ class Admission:
         now_us: Callable[[], int] | None,
         ignore_unknown: bool,
         begin_us: int | None,
+        share: Share,
+        owned: Mapping[Stream, bool | None],
         refuse: Callable[[DeadLetter, Exception], None],
     ) -> None:
         self._service = service
@@ -65,13 +72,15 @@ class Admission:
         self._cursor = cursor
         self._now_us = now_us
         self._ignore_unknown = ignore_unknown
+        self._share = share
+        self._owned = owned
         self._routes: dict[tuple[str, str], tuple[Handler, ...]] = {}
         for handler in service.handlers:
             if handler.every is None and handler.expires is None:
                 for kind in handler.events:
                     where = (source_topic(handler, kind.event_topic), kind.event_type)
                     self._routes[where] = (*self._routes.get(where, ()), handler)
-        self._ticking = [handler for handler in service.handlers if handler.every is not None]
+        self._ticking = [h for h in service.handlers if h.every is not None and share.owns_key(h.tick_key)]
         self._expiring = {h.expires: h for h in service.handlers if h.expires is not None}
         self._ticked = dict(cursor.ticks)
         for handler in self._ticking:
@@ -139,6 +148,10 @@ class Admission:
         self, plan: _Plan, time_us: int, stream: Stream, stored: Stored, is_new: bool
     ) -> Admitted | None:
         """Return the item of an event, None where there is nothing more to do for it."""
+        if plan.shared and not self._share.owns(stored.record):
+            if not plan.fed:
+                return None
+            is_new = False
         if plan.odd or plan.decode is None:
             return self._odd(plan, time_us, stream, stored, is_new=is_new)
         try:
@@ -160,14 +173,16 @@ class Admission:
 
     def _plan(self, stream: Stream, event_type: str) -> _Plan:
         """Decide, once, what is done with the events of a type in a stream."""
-        handlers = self._routes.get((stream.topic, event_type), ())
+        owned = self._owned[stream]
+        handlers = () if owned is False else self._routes.get((stream.topic, event_type), ())
         again = stream.topic == self._redrive_topic
         fed = self._tables.wants(event_type)
         plan = _IGNORED
         if fed or handlers or again or not self._is_ignored(event_type):
             kind = self._codec.types.get(event_type)
             decode = self._codec.decoder(event_type) if kind is not None else _unknown
-            plan = _Plan(decode, fed, handlers, kind is not None and kind.event_key is not None, odd=again)
+            keyed = kind is not None and kind.event_key is not None
+            plan = _Plan(decode, fed, handlers, keyed, odd=again, shared=owned is None)
         self._plans[stream][event_type] = plan
         return plan
 

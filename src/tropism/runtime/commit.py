@@ -48,6 +48,7 @@ class Committer:
     def __init__(
         self,
         service: str,
+        consumer: str,
         lease: Lease,
         *,
         platform: Platform,
@@ -63,6 +64,7 @@ class Committer:
         announces: bool,
     ) -> None:
         self._service = service
+        self._consumer = consumer
         self._lease = lease
         self._platform = platform
         self._codec = codec
@@ -219,7 +221,7 @@ class Committer:
         for name, opened in self._opened.items():
             frontier_us = None if self._live else step.frontier_us
             stored, events = opened.commit(enlisted[name], frontier_us)
-            namespace = resource_namespace(self._service, name)
+            namespace = resource_namespace(self._consumer, name)
             step.writes.extend(Write(namespace, key, value) for key, value in stored.items())
             step.outputs.extend(self._output(name, time_us, event) for time_us, event in events)
 
@@ -260,9 +262,9 @@ class Committer:
                     del self._cursor.failures[name]
 
 
-def resource_namespace(service: str, resource: str) -> str:
-    """Return where a service keeps what a resource has stored."""
-    return f"{service}/resource/{resource}"
+def resource_namespace(consumer: str, resource: str) -> str:
+    """Return where a worker keeps what a resource has stored."""
+    return f"{consumer}/resource/{resource}"
 
 
 def _is_state(write: Write) -> bool:

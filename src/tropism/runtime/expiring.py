@@ -6,6 +6,7 @@ from tropism.core.time import to_us
 from tropism.ports.state import Entry, State
 from tropism.runtime.call import namespace_of
 from tropism.runtime.commit import Committer
+from tropism.runtime.shares import ALL_KEYS, Share
 from tropism.runtime.values import Values
 from tropism.runtime.watermarks import FOREVER_US
 
@@ -23,11 +24,13 @@ class Expiring:
         state: State,
         values: Values,
         committer: Committer,
+        share: Share = ALL_KEYS,
     ) -> None:
         self._namespaces = {name: namespace_of(service, name) for name in ttls}
         self._state = state
         self._values = values
         self._committer = committer
+        self._share = share
         self._shortest = min(ttls.values(), default=None)
 
     @property
@@ -57,7 +60,9 @@ class Expiring:
             found.extend(
                 (name, e)
                 for e in entries
-                if (namespace, e.key) not in before and not self._is_handled(namespace, e.key)
+                if self._share.owns_key(e.key)
+                and (namespace, e.key) not in before
+                and not self._is_handled(namespace, e.key)
             )
         return found
 

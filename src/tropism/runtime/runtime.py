@@ -10,16 +10,18 @@ from graphlib import CycleError, TopologicalSorter
 
 from tropism.core.codec import Codec
 from tropism.core.envelope import Envelope
-from tropism.core.errors import ConflictError, NotSupportedError, UnavailableError
+from tropism.core.errors import ConflictError, InvalidInputError, NotSupportedError, UnavailableError
 from tropism.core.event import Event
 from tropism.ports.platform import Platform
 from tropism.runtime.admission import source_topic
 from tropism.runtime.attempts import GaveUp
+from tropism.runtime.dividing import divide
 from tropism.runtime.following import TOPIC, follow
 from tropism.runtime.handler import Expired, Handler, Shape, Tick
 from tropism.runtime.inject import Output
 from tropism.runtime.patience import PatientLog, patiently
 from tropism.runtime.service import Service
+from tropism.runtime.shares import Share, plan_of
 from tropism.runtime.sources import kinds_aside, kinds_of, side_topics_of, topics_of
 from tropism.runtime.waiting import give_up
 from tropism.runtime.watermarks import FOREVER_US, Kind, Watermarks
@@ -36,7 +38,8 @@ class RuntimeOptions:
     ``live`` reads views as of now and waits for nobody; otherwise time is that of the events, and
     whatever is not yet known holds up what needs it, so that every run decides alike. Event time begins
     at ``start_us``, and ticks with it; by default with the first fact. ``holder`` tells the processes
-    that ask for leases apart. ``gave_up`` is told of every dead letter.
+    that ask for leases apart. ``gave_up`` is told of every dead letter. ``share`` says which of how many
+    workers of each service this is: the service must have been divided into so many.
     """
 
     live: bool = True
@@ -49,6 +52,7 @@ class RuntimeOptions:
     start_us: int | None = None
     holder: str | None = None
     gave_up: GaveUp | None = None
+    share: tuple[int, int] = (0, 1)
 
 
 class Runtime:
@@ -78,10 +82,12 @@ class Runtime:
         self._everyone = everyone
         here = {service.name for service in self.services}
         self._elsewhere = frozenset(s.name for s in everyone if s.name not in here and not self.options.live)
+        self._holder = self.options.holder or f"{socket.gethostname()}/{os.getpid()}"
         self.workers: dict[str, Worker] = {}
         self._tasks: list[asyncio.Task[None]] = []
         for service in self.services:
             check(service, platform)
+        check_share(self.options)
         if not self.options.live:
             check_cycles(everyone, self.watermarks)
 
@@ -113,7 +119,7 @@ class Runtime:
     async def _worker_options(self, service: Service) -> WorkerOptions:
         options = self.options
         return WorkerOptions(
-            holder=options.holder or f"{socket.gethostname()}/{os.getpid()}",
+            holder=self._holder,
             lease_seconds=options.lease_seconds,
             chunk=options.chunk,
             in_flight_max=options.in_flight_max,
@@ -151,16 +157,32 @@ class Runtime:
     async def _keep_running(self, service: Service) -> None:
         """Run a service; wait for its lease where another has it, also after losing it."""
         options = await patiently(self.platform.clock, lambda: self._worker_options(service))
-        worker = Worker(service, self.platform, self.codec, self.watermarks, options)
-        self.workers[service.name] = worker
         while True:
             with suppress(ConflictError, UnavailableError):
+                share = await self._share_of(service)
+                worker = Worker(
+                    service, self.platform, self.codec, self.watermarks, replace(options, share=share)
+                )
+                self.workers[service.name] = worker
                 await worker.start()
                 try:
                     await worker.run()
                 finally:
                     await worker.abandon()
             await self.platform.clock.sleep(STANDBY_SECONDS)
+
+    async def _share_of(self, service: Service) -> Share:
+        """Return this worker's share. Raises: ConflictError while the service is divided otherwise."""
+        index, count = self.options.share
+        plan = await plan_of(self.platform.state, service.name)
+        if plan.count != count and count == 1:
+            plan = await divide(self.platform, service, 1, holder=self._holder)
+        if plan.count != count:
+            raise ConflictError(
+                f"Cannot run worker {index} of {count} of service {service.name!r}: it is divided into "
+                f"{plan.count}. Run 'tropism run --workers {count}', which divides it."
+            )
+        return plan.shares()[index]
 
     async def wait_until(self, time_us: int) -> None:
         """Return when every service has handled all that was known by a moment of event time.
@@ -292,6 +314,20 @@ def check_cycles(services: Sequence[Service], watermarks: Watermarks) -> None:
             f"Move one of their handlers to a service of its own, or read what comes back through a View "
             f"with an allowance."
         ) from error
+
+
+def check_share(options: RuntimeOptions) -> None:
+    """Refuse shares where they cannot be kept. Raises: InvalidInputError, NotSupportedError."""
+    index, count = options.share
+    if not 0 <= index < count:
+        raise InvalidInputError(
+            f"Cannot run worker {index} of {count}: workers are counted from 0. Write 0 to {count - 1}."
+        )
+    if count > 1 and not options.live:
+        raise NotSupportedError(
+            f"Cannot run {count} workers of a service in event time: its outputs would not be in order of "
+            f"time. Spread whole services over processes."
+        )
 
 
 def check(service: Service, platform: Platform) -> None:

@@ -1,6 +1,7 @@
 """Where a service's events come from."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
 from tropism.core.event import topic_of
@@ -10,6 +11,7 @@ from tropism.runtime.dead import redrive_topic
 from tropism.runtime.handler import Handler
 from tropism.runtime.inject import Resource
 from tropism.runtime.service import Service
+from tropism.runtime.shares import ALL_KEYS, Share
 from tropism.runtime.streams import ALL, OUTSIDE, Stream
 from tropism.runtime.view import View
 from tropism.runtime.watermarks import FOREVER_US, Kind, Watermarks
@@ -55,6 +57,7 @@ class Sources:
 
     def __init__(self, service: Service, watermarks: Watermarks) -> None:
         self._topics = topics_of(service)
+        self._viewed = {kind.event_topic for view in service.views for kind in view.on}
         self._kinds = kinds_of(service)
         self._watermarks = watermarks
         aside = kinds_aside(service)
@@ -63,13 +66,22 @@ class Sources:
         self._aside = [(watermarks.producers_of(kind), us) for kind, us in aside.items()]
         self._reached: list[int] | None = None
 
-    def streams(self, partitions: Iterable[Partition]) -> list[Stream]:
-        """Return the streams of its topics' partitions: one a producer that it listens to, and outside."""
-        return [
-            Stream(topic, number, producer)
-            for topic, number in partitions
+    def streams(
+        self, partitions: Collection[Partition], share: Share = ALL_KEYS
+    ) -> dict[Stream, bool | None]:
+        """Return the streams of its topics' partitions: one a producer that it listens to, and outside.
+
+        With each, whether its events are for a share of the service; None where that goes by each one's key.
+        What is neither for it nor for its views is left out.
+        """
+        counts = Counter(topic for topic, _ in partitions)
+        owned = {each: share.owns_partition(each, counts[each[0]]) for each in partitions}
+        return {
+            Stream(topic, number, producer): mine
+            for (topic, number), mine in owned.items()
+            if mine is not False or topic in self._viewed
             for producer in self._producers(topic)
-        ]
+        }
 
     def services(self) -> Mapping[str, frozenset[str]]:
         """Return, per topic, all services that add to it."""

@@ -39,11 +39,14 @@ class Tables:
     there is: ``at`` says from when each of their events counts.
     """
 
-    def __init__(self, service: str, views: Sequence[View], state: State, gave_up: GaveUp) -> None:
+    def __init__(
+        self, service: str, consumer: str, views: Sequence[View], state: State, gave_up: GaveUp
+    ) -> None:
         self.tables = {view: Table(view) for view in views}
         self.fed: dict[Stream, Fed] = {}
         self.aside: dict[Stream, Fed] = {}
         self._service = service
+        self._consumer = consumer
         self._state = state
         self._gave_up = gave_up
         self._letters: list[Write] = []
@@ -168,4 +171,4 @@ class Tables:
         return writes
 
     def _namespace(self, view: View) -> str:
-        return f"{self._service}/view/{view.name}"
+        return f"{self._consumer}/view/{view.name}"

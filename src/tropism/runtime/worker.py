@@ -27,6 +27,7 @@ from tropism.runtime.inject import Resource, Site
 from tropism.runtime.intake import Intake, least
 from tropism.runtime.patience import PatientLog, PatientState
 from tropism.runtime.service import Service
+from tropism.runtime.shares import ALL_KEYS, Share
 from tropism.runtime.sources import Sources, resources_of, topics_of, ttls_of
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
@@ -56,6 +57,7 @@ class WorkerOptions:
     ignore_unknown: bool = False
     gave_up: GaveUp | None = None
     announces: bool = False
+    share: Share = ALL_KEYS
 
 
 class Worker:
@@ -81,6 +83,7 @@ class Worker:
         self._codec = codec
         self._watermarks = watermarks
         self._options = options
+        self._consumer = options.share.consumer(service.name)
         self._live = watermarks.live
         self._now_us = clock.now_us if watermarks.live else None
         self._stopping = asyncio.Event()
@@ -100,7 +103,7 @@ class Worker:
         """Take the lease, and take back where the service stood. Raises: ConflictError if it is held."""
         self._is_waiting = False
         lease, position = await self._platform.state.acquire(
-            self.service.name, self._options.holder, lease_seconds=self._options.lease_seconds
+            self._consumer, self._options.holder, lease_seconds=self._options.lease_seconds
         )
         cursor = Cursor() if position.cursor is None else msgspec.msgpack.decode(position.cursor, type=Cursor)
         # If the process before died with events in flight, one of them may be why: take them singly.
@@ -112,7 +115,7 @@ class Worker:
         self._lease, self._cursor = lease, cursor
         self._sources = Sources(self.service, self._watermarks)
         self._values = Values(platform.state)
-        self._tables = Tables(name, self.service.views, platform.state, self._buried)
+        self._tables = Tables(name, self._consumer, self.service.views, platform.state, self._buried)
         await self._tables.load()
         self._progress: dict[Stream, Progress] = {}
         await self._open_intakes()
@@ -121,6 +124,7 @@ class Worker:
         self._frontier_us = self._options.start_us - 1 if known_us is None else known_us
         self._committer = Committer(
             name,
+            self._consumer,
             lease,
             platform=platform,
             codec=self._codec,
@@ -140,6 +144,7 @@ class Worker:
             state=platform.state,
             values=self._values,
             committer=self._committer,
+            share=self._options.share,
         )
         self._admission = Admission(
             self.service,
@@ -150,6 +155,8 @@ class Worker:
             now_us=self._now_us,
             ignore_unknown=self._options.ignore_unknown,
             begin_us=self._options.ticks_from_us if known_us is None else known_us,
+            share=self._options.share,
+            owned=self._owned,
             refuse=self._buried,
         )
         self._open_calls()
@@ -187,7 +194,8 @@ class Worker:
 
     async def _open_intakes(self) -> None:
         log, chunk = self._platform.log, self._options.chunk
-        streams = self._sources.streams(await log.ends(topics_of(self.service)))
+        ends = await log.ends(topics_of(self.service))
+        streams = self._owned = self._sources.streams(ends, self._options.share)
         for stream in streams:
             self._progress[stream] = Progress(self._cursor.places.get(stream.name, Place()))
             self._tables.fed[stream] = Fed(self._cursor.views.get(stream.name, Place()))
@@ -217,7 +225,7 @@ class Worker:
         return [*letters, *self._tables.writes(frontier_us)]
 
     def _site(self, resource: Resource) -> Site:
-        state, namespace = self._platform.state, resource_namespace(self.service.name, resource.name)
+        state, namespace = self._platform.state, resource_namespace(self._consumer, resource.name)
 
         async def stored(key: str) -> bytes | None:
             return (await state.get(namespace, [key]))[0]
