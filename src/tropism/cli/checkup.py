@@ -3,7 +3,6 @@
 import platform as machine
 import shutil
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -19,11 +18,9 @@ from tropism.core.errors import TropismError
 from tropism.core.time import iso
 from tropism.ports.opening import open_url
 from tropism.ports.platform import Platform
-from tropism.ports.state import Position
-from tropism.runtime.cursor import Cursor, name_of
 from tropism.runtime.dead import CONSUMER, dead_letters
+from tropism.runtime.lag import lag_of
 from tropism.runtime.runtime import check, with_repartitions
-from tropism.runtime.sources import topics_of
 
 _UNBOUNDED = 2**62
 FREE_BYTES_MIN = 64 * 2**20
@@ -182,28 +179,13 @@ async def _examine_services(platform: Platform, app: App | None, report: Report)
 async def _consumers(platform: Platform, app: App | None, dead: dict[str, int]) -> list[ConsumerReport]:
     positions = dict(await platform.state.positions())
     services = {} if app is None else {service.name: service for service in with_repartitions(app.services)}
-    names = [*services, *sorted(set(positions) - set(services) - {CONSUMER})]
+    others = {name for name in positions if "#" not in name}  # a worker's share is its service's
+    names = [*services, *sorted(others - set(services) - {CONSUMER})]
     found = []
     for name in names:
         position = positions.get(name)
-        topics = topics_of(services[name]) if name in services else None
-        behind = None if topics is None else await _behind(platform, topics, position)
+        behind = (await lag_of(platform, services[name])).events if name in services else None
         at_us = None if position is None else position.watermark_us
         watermark = None if at_us is None or at_us < 0 else iso(at_us)
         found.append(ConsumerReport(name, behind, watermark, dead.get(name, 0), position is not None))
     return found
-
-
-async def _behind(platform: Platform, topics: Sequence[str], position: Position | None) -> int:
-    """Return how many events lie between where a consumer stands and the ends of what it reads."""
-    stored = None if position is None else position.cursor
-    cursor = Cursor() if stored is None else msgspec.msgpack.decode(stored, type=Cursor)
-    ends = await platform.log.ends(topics)
-    waiting = sum(end - _reached(cursor, name_of(partition)) for partition, end in ends.items())
-    return waiting + sum(len(place.left) for place in cursor.places.values())
-
-
-def _reached(cursor: Cursor, partition: str) -> int:
-    """Return how far a partition was taken: in event time it is read as several streams."""
-    streams = (p.offset for name, p in cursor.places.items() if name.partition("@")[0] == partition)
-    return min(streams, default=0)

@@ -20,14 +20,33 @@ def run(
             "--list", help="Run nothing: print, as JSON, the services and the files each is made of."
         ),
     ] = False,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Run so many processes that share the keys.")
+    ] = 1,
+    autoscale: Annotated[
+        int | None,
+        typer.Option(
+            "--autoscale",
+            min=1,
+            metavar="MAX",
+            help="Let workers come and go, up to so many, by the time it takes to catch up.",
+            show_default=False,
+        ),
+    ] = None,
+    catch_up_seconds: Annotated[
+        float, typer.Option("--catch-up-seconds", min=1.0, help="Within which --autoscale wants no backlog.")
+    ] = 30.0,
+    share: Annotated[str | None, typer.Option("--share", hidden=True)] = None,
     lifeline: Annotated[int | None, typer.Option("--lifeline", hidden=True)] = None,
     heartbeat: Annotated[int | None, typer.Option("--heartbeat", hidden=True)] = None,
 ) -> None:
     """Run the app, or some of its services, until SIGTERM or Ctrl-C.
 
     All services share one process unless --service picks some: several processes share one store, and
-    each service is at work in one of them. The first signal finishes what is in flight and commits it, within
-    --drain-seconds; a second one stops at once. Neither loses an event.
+    each service is at work in one of them. With --workers, several processes have the same services at
+    work, each with the keys that are its share; one that dies is started again. The first signal finishes
+    what is in flight and commits it, within --drain-seconds; a second one stops at once. Neither loses an
+    event.
     """
     import asyncio
 
@@ -46,7 +65,22 @@ def run(
         print_json({"app": found.name, "services": services})
         return
     services_named = [found.service(name) for name in dict.fromkeys(service or ())] or list(found.services)
+    if workers > 1 or autoscale is not None:
+        from tropism.cli.supervisor import Options
+        from tropism.cli.workers import run_workers
+        from tropism.runtime.scaling import Scaling
+
+        options = Options(app, drain_seconds, 60.0, None, 30.0, reload=False)
+        scaling = None if autoscale is None else Scaling(workers, autoscale, catch_up_seconds)
+        raise typer.Exit(asyncio.run(run_workers(found, services_named, workers, scaling, options)))
+    index, _, count = (share or "0/1").partition("/")
     code = asyncio.run(
-        serving.serve(found, services_named, drain_seconds=drain_seconds, beat=supervised.beat)
+        serving.serve(
+            found,
+            services_named,
+            share=(int(index), int(count)),
+            drain_seconds=drain_seconds,
+            beat=supervised.beat,
+        )
     )
     raise typer.Exit(code)

@@ -48,6 +48,7 @@ async def serve(
     app: App,
     services: Sequence[Service],
     *,
+    share: tuple[int, int] = (0, 1),
     drain_seconds: float,
     beat: Callable[[], Awaitable[None]],
 ) -> int:
@@ -66,6 +67,7 @@ async def serve(
                 drain_seconds=drain_seconds,
                 ignore_unknown=app.ignore_unknown,
                 gave_up=_tell_given_up,
+                share=share,
             ),
         )
         await runtime.start()

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -63,10 +63,14 @@ async def supervise(options: Options) -> int:
 
 
 class Supervisor:
-    """The processes of all services, each kept by a task of its own."""
+    """Processes by name, each kept by a task of its own: by default, one of a service of that name.
 
-    def __init__(self, options: Options) -> None:
+    ``arguments`` says how the process of a name is started.
+    """
+
+    def __init__(self, options: Options, arguments: Callable[[str], list[str]] | None = None) -> None:
         self._options = options
+        self._arguments = arguments or self._service
         self._lifeline, self._held = os.pipe()
         self._children: dict[str, Child] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
@@ -121,7 +125,7 @@ class Supervisor:
                 async with asyncio.timeout(pause):
                     await wake.wait()
 
-    def _arguments(self, name: str) -> list[str]:
+    def _service(self, name: str) -> list[str]:
         arguments = ["run", "--service", name, "--drain-seconds", str(self._options.drain_seconds)]
         return arguments if self._options.app is None else [*arguments, "--app", self._options.app]
 
@@ -163,6 +167,13 @@ class Supervisor:
         self._wakes[name].set()
 
     # -- all services -----------------------------------------------------------------------------
+
+    async def keep(self, names: Sequence[str]) -> None:
+        """Keep these at work and no others; return when those that are not wanted any more have left."""
+        self._change(set(names), set())
+        if self._retired:
+            await asyncio.wait(self._retired)
+            self._retired.clear()
 
     def _change(self, wanted: set[str], changed: set[str]) -> None:
         """Start what is new, restart what changed, and stop what is gone."""

@@ -12,8 +12,8 @@ from tropism.runtime.retry import delay_seconds
 from tropism.runtime.waiting import give_up
 from tropism.runtime.work import Delivery
 
-CALLS_A_TURN = 256
-"""After so many calls that waited for nothing, others have their turn in the event loop."""
+TURN_CALLS, TURN_SECONDS = 256, 0.005
+"""After so many calls that waited for nothing, or so long, others have their turn in the event loop."""
 
 Call = Callable[[Handler, Sequence[Delivery]], Awaitable[None]]
 
@@ -127,16 +127,20 @@ class Lanes:
         self._standby = None
         task, fronts = asyncio.current_task(), self._fronts
         assert task is not None  # noqa: S101 (a coroutine of ours runs in a task)
-        for _ in range(CALLS_A_TURN):
+        begun = self._clock.monotonic()
+        for _ in range(TURN_CALLS):
             if not fronts:
                 return
             delivery = fronts.popleft()
             if fronts and self._standby is None:
                 self._standby = self._start(self._go_on())
             handler = delivery.handler
-            self._calls[task] = self._clock.monotonic(), handler
+            started = self._clock.monotonic()
+            self._calls[task] = started, handler
             await self._run(handler, (delivery,))
             del self._calls[task]
+            if started - begun > TURN_SECONDS:
+                break
         self._start_all()
 
     async def _run(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:

@@ -93,7 +93,7 @@ class Runtime:
 
     async def start(self) -> None:
         """Create topics, take leases, and begin."""
-        await self._create_topics()
+        await self.create_topics()
         start_us = None if self.options.live else await self._first_us()
         if start_us is not None:
             for service in self._everyone:
@@ -104,7 +104,8 @@ class Runtime:
             log = PatientLog(self.platform.log, self.platform.clock)
             self._tasks.append(asyncio.create_task(follow(log, self.watermarks, self._elsewhere)))
 
-    async def _create_topics(self) -> None:
+    async def create_topics(self) -> None:
+        """Create the topics that services read or add to, where they do not exist yet."""
         kinds = producers_of(self.services)
         topics = {t for s in self.services for t in (*topics_of(s), *side_topics_of(s))} | {
             t for t, _ in kinds
