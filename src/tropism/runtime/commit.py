@@ -150,6 +150,11 @@ class Committer:
             if not self._held or self._urgent or self._touched or len(self._queue) >= HELD_MAX:
                 await self.commit()
 
+    def withdraw(self) -> None:
+        """Let go of what is not finished and will not be: somebody else reads it again."""
+        self._queue = deque(item for item in self._queue if _is_finished(item))
+        self.poke()
+
     async def flush(self) -> None:
         """Store how far the cursor is, and return when everything admitted is committed."""
         if self._stale:
@@ -208,8 +213,7 @@ class Committer:
         ready: list[Item] = []
         left: deque[Item] = deque()
         for item in self._queue:
-            whole = item.bond is None or item.bond.is_finished
-            (ready if whole and not item.open_calls else left).append(item)
+            (ready if _is_finished(item) else left).append(item)
         self._queue = left
         return ready
 
@@ -260,6 +264,10 @@ class Committer:
                 prefix = f"{stream.name}/{offset}/"
                 for name in [name for name in self._cursor.failures if name.startswith(prefix)]:
                     del self._cursor.failures[name]
+
+
+def _is_finished(item: Item) -> bool:
+    return not item.open_calls and (item.bond is None or item.bond.is_finished)
 
 
 def resource_namespace(consumer: str, resource: str) -> str:

@@ -54,6 +54,7 @@ class Lanes:
         self._calls: dict[asyncio.Task[None], tuple[float, Handler]] = {}
         self._overdue: set[asyncio.Task[None]] = set()
         self._pauses: set[asyncio.Task[None]] = set()
+        self._finishing = False
         self.started = asyncio.Event()
         """Set whenever a call starts."""
 
@@ -76,6 +77,8 @@ class Lanes:
 
     def _offer(self, head: Delivery) -> None:
         handler = head.handler
+        if self._finishing:
+            return
         if not handler.many:
             self._fronts.append(head)
         elif handler in self._ready:
@@ -243,6 +246,14 @@ class Lanes:
             if now - started > handler.timeout_seconds:
                 self._overdue.add(task)
                 task.cancel()
+
+    async def finish(self) -> None:
+        """Start no more calls, and return when those under way have ended."""
+        self._finishing = True
+        self._fronts.clear()
+        self._ready.clear()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def abandon(self) -> None:
         """Cancel all calls and pauses; none of them is acknowledged."""

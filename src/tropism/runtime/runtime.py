@@ -19,13 +19,14 @@ from tropism.runtime.dividing import divide
 from tropism.runtime.following import TOPIC, follow
 from tropism.runtime.handler import Expired, Handler, Shape, Tick
 from tropism.runtime.inject import Output
+from tropism.runtime.options import WorkerOptions
 from tropism.runtime.patience import PatientLog, patiently
 from tropism.runtime.service import Service
 from tropism.runtime.shares import Share, plan_of
 from tropism.runtime.sources import kinds_aside, kinds_of, side_topics_of, topics_of
 from tropism.runtime.waiting import give_up
 from tropism.runtime.watermarks import FOREVER_US, Kind, Watermarks
-from tropism.runtime.worker import Worker, WorkerOptions
+from tropism.runtime.worker import Worker
 
 STANDBY_SECONDS = 1.0
 """How often a worker without a lease asks for it."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from tropism.ports.platform import Platform
 from tropism.ports.state import Lease, Position, Write
 from tropism.runtime.admission import Admission, Admitted
 from tropism.runtime.aside import Aside
-from tropism.runtime.attempts import Attempts, GaveUp
+from tropism.runtime.attempts import Attempts
 from tropism.runtime.call import Caller, namespace_of
 from tropism.runtime.calls import Calls
 from tropism.runtime.commit import Committer, resource_namespace
@@ -25,9 +25,9 @@ from tropism.runtime.dead import DeadLetter
 from tropism.runtime.expiring import Expiring
 from tropism.runtime.inject import Resource, Site
 from tropism.runtime.intake import Intake, least
+from tropism.runtime.options import WorkerOptions
 from tropism.runtime.patience import PatientLog, PatientState
 from tropism.runtime.service import Service
-from tropism.runtime.shares import ALL_KEYS, Share
 from tropism.runtime.sources import Sources, resources_of, topics_of, ttls_of
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
@@ -38,26 +38,6 @@ from tropism.runtime.watermarks import FOREVER_US, Watermarks
 
 STRIDES = 8
 """In how many steps a worker takes an allowance, where it waits for somebody who waits for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """Bounds of a worker, and where event time begins.
-
-    With ``ticks_from_us``, ticks are due from then on; otherwise from the first event. ``announces`` says
-    in the log how far it has come, for services in other processes.
-    """
-
-    holder: str = "worker"
-    lease_seconds: float = 15.0
-    chunk: int = 1024
-    in_flight_max: int = 4096
-    start_us: int = 0
-    ticks_from_us: int | None = None
-    ignore_unknown: bool = False
-    gave_up: GaveUp | None = None
-    announces: bool = False
-    share: Share = ALL_KEYS
 
 
 class Worker:
@@ -267,9 +247,9 @@ class Worker:
         return None
 
     async def drain(self, seconds: float) -> None:
-        """Stop taking events in, finish those in flight within a bound, and return.
+        """Stop taking events in, finish the calls under way within a bound, commit, and return.
 
-        What is unfinished then stays unacknowledged.
+        What is unfinished then stays unacknowledged. In event time all that was taken in is finished.
         """
         self._stopping.set()
         self._watermarks.wake()
@@ -277,7 +257,13 @@ class Worker:
             # Who goes on from here finds the views as they are now.
             self._tables.is_due = True
             self._committer.touch()
-        await first_of(self._platform.clock.sleep(seconds), self._committer.flush())
+        await first_of(self._platform.clock.sleep(seconds), self._settle())
+
+    async def _settle(self) -> None:
+        if self._live and self.is_open:
+            await self._calls.lanes.finish()
+            self._committer.withdraw()
+        await self._committer.flush()
 
     async def close(self) -> None:
         """Give up what is in flight, and the lease: cleanly, if nothing was."""
