@@ -7,6 +7,28 @@ import typer
 from tropism.cli.options import AppOption, DrainOption
 
 
+ListOption = Annotated[
+    bool,
+    typer.Option("--list", help="Run nothing: print, as JSON, the services and the files each is made of."),
+]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", min=1, help="Run so many processes that share the keys.")
+]
+AutoscaleOption = Annotated[
+    int | None,
+    typer.Option(
+        "--autoscale",
+        min=1,
+        metavar="MAX",
+        help="Let workers come and go, up to so many, by the time it takes to catch up.",
+        show_default=False,
+    ),
+]
+CatchUpOption = Annotated[
+    float, typer.Option("--catch-up-seconds", min=1.0, help="Within which --autoscale wants no backlog.")
+]
+
+
 def run(
     service: Annotated[
         list[str] | None,
@@ -14,29 +36,11 @@ def run(
     ] = None,
     app: AppOption = None,
     drain_seconds: DrainOption = 30.0,
-    list_services: Annotated[
-        bool,
-        typer.Option(
-            "--list", help="Run nothing: print, as JSON, the services and the files each is made of."
-        ),
-    ] = False,
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Run so many processes that share the keys.")
-    ] = 1,
-    autoscale: Annotated[
-        int | None,
-        typer.Option(
-            "--autoscale",
-            min=1,
-            metavar="MAX",
-            help="Let workers come and go, up to so many, by the time it takes to catch up.",
-            show_default=False,
-        ),
-    ] = None,
-    catch_up_seconds: Annotated[
-        float, typer.Option("--catch-up-seconds", min=1.0, help="Within which --autoscale wants no backlog.")
-    ] = 30.0,
-    share: Annotated[str | None, typer.Option("--share", hidden=True)] = None,
+    list_services: ListOption = False,
+    workers: WorkersOption = 1,
+    autoscale: AutoscaleOption = None,
+    catch_up_seconds: CatchUpOption = 30.0,
+    share: Annotated[str, typer.Option("--share", hidden=True)] = "0/1",
     lifeline: Annotated[int | None, typer.Option("--lifeline", hidden=True)] = None,
     heartbeat: Annotated[int | None, typer.Option("--heartbeat", hidden=True)] = None,
 ) -> None:
@@ -66,21 +70,17 @@ def run(
         return
     services_named = [found.service(name) for name in dict.fromkeys(service or ())] or list(found.services)
     if workers > 1 or autoscale is not None:
-        from tropism.cli.supervisor import Options
         from tropism.cli.workers import run_workers
         from tropism.runtime.scaling import Scaling
 
-        options = Options(app, drain_seconds, 60.0, None, 30.0, reload=False)
         scaling = None if autoscale is None else Scaling(workers, autoscale, catch_up_seconds)
-        raise typer.Exit(asyncio.run(run_workers(found, services_named, workers, scaling, options)))
-    index, _, count = (share or "0/1").partition("/")
-    code = asyncio.run(
-        serving.serve(
-            found,
-            services_named,
-            share=(int(index), int(count)),
-            drain_seconds=drain_seconds,
-            beat=supervised.beat,
-        )
-    )
-    raise typer.Exit(code)
+        running = run_workers(found, services_named, workers, scaling, path=app, drain_seconds=drain_seconds)
+    else:
+        beat, mine = supervised.beat, _share(share)
+        running = serving.serve(found, services_named, share=mine, drain_seconds=drain_seconds, beat=beat)
+    raise typer.Exit(asyncio.run(running))
+
+
+def _share(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    return int(index), int(count)

@@ -22,17 +22,25 @@ from tropism.runtime.sources import topics_of
 from tropism.runtime.waiting import first_of
 
 LOOK_SECONDS = 2.0
+HANG_SECONDS, BACKOFF_SECONDS_MAX = 60.0, 30.0
 HOLDER = "tropism run --workers"
 
 
 async def run_workers(
-    app: App, services: Sequence[Service], count: int, scaling: Scaling | None, options: Options
+    app: App,
+    services: Sequence[Service],
+    count: int,
+    scaling: Scaling | None,
+    *,
+    path: str | None,
+    drain_seconds: float,
 ) -> int:
     """Keep so many workers of services at work until a signal; return the exit code.
 
     Raises: InvalidInputError for more workers than partitions.
     """
     stop = Stop()
+    options = Options(path, drain_seconds, HANG_SECONDS, None, BACKOFF_SECONDS_MAX, reload=False)
     async with open_platform(read_settings()) as platform:
         runtime = Runtime(services, platform, types=types_of(app).types.values(), producers=app.services)
         await runtime.create_topics()

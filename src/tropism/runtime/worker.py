@@ -126,6 +126,12 @@ class Worker:
             committer=self._committer,
             share=self._options.share,
         )
+        self._open_admission(cursor, known_us)
+        self._open_calls()
+        self._watermarks.advance(name, self._frontier_us)
+        self.is_open = True
+
+    def _open_admission(self, cursor: Cursor, known_us: int | None) -> None:
         self._admission = Admission(
             self.service,
             codec=self._codec,
@@ -139,9 +145,6 @@ class Worker:
             owned=self._owned,
             refuse=self._buried,
         )
-        self._open_calls()
-        self._watermarks.advance(name, self._frontier_us)
-        self.is_open = True
 
     def _open_calls(self) -> None:
         platform = self._platform

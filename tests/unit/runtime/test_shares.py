@@ -111,7 +111,7 @@ async def workers(
 async def answered(store: MemoryStore, count: int) -> list[Answered]:
     """Wait for so many answers, and a little longer for one too many."""
     while len(found := await answers(store)) < count:  # noqa: ASYNC110 (what is waited for lies in a log)
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
     await settle()
     return found
 
@@ -148,7 +148,7 @@ def test_every_event_is_handled_once_however_many_workers_there_are(tells: int) 
         await publish(store, *(Told(who=key) for key in KEYS))
         async with workers(store, counting, 3):
             while await untold(store):  # noqa: ASYNC110 (what is waited for lies in a store)
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
             await publish(store, *(Asked(who=key, number=0) for key in KEYS))
             await answered(store, wanted + len(KEYS))
         latest = {each.who: each.count for each in await answers(store)}
@@ -243,7 +243,7 @@ def test_a_service_is_divided_only_when_nobody_is_at_work() -> None:
         await store.log.create_topics({"asks": 4})
         async with workers(store, counting, 2) as runtimes:
             while not all(runtime.is_idle for runtime in runtimes):  # noqa: ASYNC110 (it is their leases)
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
             with pytest.raises(ConflictError):
                 await divide(platform_of(store), counting(), 3, holder="elsewhere")
             assert (await plan_of(store.state, "counting")).count == 2
