@@ -6,7 +6,6 @@ import typer
 
 from tropism.cli.options import AppOption, DrainOption
 
-
 ListOption = Annotated[
     bool,
     typer.Option("--list", help="Run nothing: print, as JSON, the services and the files each is made of."),
