@@ -108,7 +108,8 @@ def _learned(model: "Model", envelope: Envelope[Any], value: float, pending: Sta
         return []
     if known.value == value:
         return []
-    if known.value is not None and envelope.time_us - known.decided_us >= to_us(model.outcome.within):
+    if envelope.time_us - known.decided_us >= to_us(model.outcome.within):
+        # Too late, also where a worker that was away has the two at hand together.
         return [Output(OutcomeUnmatched(model=model.name, subject=subject, value=value), envelope)]
     revision = known.revision + (known.value is not None)
     learned = msgspec.structs.replace(known, value=value, revision=revision)
