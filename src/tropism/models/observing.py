@@ -5,11 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from tropism.core.time import MICROSECONDS, to_us
 from tropism.models.events import DecisionMade, ModelObserved
-from tropism.models.rows import rows_of
+from tropism.models.rows import number_of, rows_of
 from tropism.models.sketch.categories import Categories
 from tropism.models.sketch.features import FeatureSketch
 from tropism.models.sketch.histogram import Histogram
@@ -121,19 +120,10 @@ def _usable(sketch: FeatureSketch, features: Sequence[list[Any]]) -> list[list[A
     width = len(sketch.features)
     rows = [row if len(row) == width else [None] * width for row in features]
     return [
-        [_category(row[n]) if isinstance(each, Categories) else _number(row[n]) for row in rows]
+        [_category(row[n]) if isinstance(each, Categories) else number_of(row[n]) for row in rows]
         for n, each in enumerate(sketch.features)
     ]
 
 
 def _category(value: Any) -> Any:
     return value if value is None or isinstance(value, str | float) else True
-
-
-def _number(value: Any) -> Any:
-    """Return a value as it counts among others, None where it would not."""
-    try:
-        number = np.array(value, dtype=np.float64)
-    except Exception:  # noqa: BLE001 (as above)
-        return None
-    return None if number.ndim else float(number)
