@@ -55,13 +55,15 @@ def backtest(train: Train, known: Known, plan: BacktestPlan, seed: int) -> dict[
 
     ``brier`` is the mean squared error on ``rows``; on the ``pairs`` that the champion decided too,
     ``difference`` is its error less the challenger's (above 0, the challenger was better), with a
-    ``standard_error`` that takes outcomes of one block of time as one. What cannot be computed is absent.
+    ``standard_error`` that takes outcomes of one block of time as one, of so many ``blocks``. What
+    cannot be computed is absent.
 
     It fits on a part of the older rows first, to be cheap, which shows the challenger at a disadvantage.
     Only if that looks worse than the champion does it fit on all of them: nobody is refused for being
     thinned. ``fitted`` is how many rows it was.
 
-    Source of the standard error: Liang & Zeger, Biometrika 1986.
+    Source of the standard error: Liang & Zeger, Biometrika 1986; it is to be read with Student's t of one
+    degree of freedom less than there are blocks: Cameron & Miller, Journal of Human Resources 2015.
     """
     rows = known.rows
     held = min(int(len(rows) * plan.share), plan.rows_max)
@@ -138,7 +140,7 @@ def _mean_of(differences: NDArray[np.float64], blocks: NDArray[np.int64]) -> dic
     count = len(sums)
     if count >= BLOCKS_MIN:
         error = math.sqrt(float(np.sum(sums**2)) * count / (count - 1)) / len(differences)
-        found["standard_error"] = error
+        found |= {"standard_error": error, "blocks": float(count)}
     return found
 
 

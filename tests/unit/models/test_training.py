@@ -19,8 +19,9 @@ from tropism.core.event import Event
 from tropism.core.time import hours
 from tropism.models import decided
 from tropism.models.artifact import load_version
-from tropism.models.backtest import BacktestPlan, backtest
+from tropism.models.backtest import BacktestPlan, _mean_of, backtest
 from tropism.models.events import DecisionMade, OutcomeLearned, TrainingRequested
+from tropism.models.gating import refusal, worse
 from tropism.models.model import Model, Outcome
 from tropism.models.policy import Gate, Policy
 from tropism.models.reading import Known, known_rows, ranges_until
@@ -514,8 +515,6 @@ def test_outcomes_that_fail_together_widen_the_standard_error():
 
 def test_equal_models_are_refused_in_at_most_the_declared_share():
     """A/A: a champion that says what the challenger would, 300 streams at level 1 %."""
-    from tropism.models.gating import refusal
-
     refused = sum(
         refusal(
             backtest(train_line, known(1000, lambda kind: 0.8 if kind == "a" else 0.2, seed=seed), PLAN, 0),
@@ -525,6 +524,21 @@ def test_equal_models_are_refused_in_at_most_the_declared_share():
         for seed in range(300)
     )
     assert refused <= 12
+
+
+@pytest.mark.parametrize("count", [8, 15, 50])
+@pytest.mark.parametrize("alpha", [0.01, 0.0005])
+def test_the_level_holds_however_few_the_blocks(count, alpha):
+    """The standard error of eight blocks is a rough one: the normal tail refused 2.6 % at a level of 1 %."""
+    source = np.random.default_rng(count)
+    blocks, streams = np.repeat(np.arange(count), 20), 4000
+    refused = 0
+    for _ in range(streams):
+        differences = np.repeat(source.normal(0.0, 0.02, count), 20) + source.normal(0.0, 0.05, count * 20)
+        found = _mean_of(differences, blocks)
+        assert found["blocks"] == count
+        refused += worse(found, 0.0, alpha) is not None
+    assert refused <= streams * alpha + 3 * (streams * alpha) ** 0.5
 
 
 def test_figures_come_with_the_training_and_cost_it_nothing_it_needs():
