@@ -513,17 +513,30 @@ def test_outcomes_that_fail_together_widen_the_standard_error():
     assert together["standard_error"] > 3 * alone["standard_error"]
 
 
+EQUAL = BacktestPlan(share=0.25, rows_max=5000, block_us=100)
+
+
+def equals(seed, champion=0.1):
+    """Two that are equally far off, each to a side of its own in each of 50 blocks: neither is better."""
+    source = np.random.default_rng(1000 + seed)
+    one, other = (np.repeat(source.choice([-1.0, 1.0], 200), 10) for _ in range(2))
+    rows = known(2000, lambda _: 0.5, seed=seed).rows
+    says = np.array([0.8 if kind == "a" else 0.2 for kind in rows.columns[0]])
+    rows = TrainingRows(NAMES, [rows.columns[0], one], rows.outcomes, rows.decided_us, rows.known_us)
+    return Known(rows, says + champion * other)
+
+
+def train_off(rows, seed):
+    return Line({"a": 0.8, "b": 0.2}, 0.1)
+
+
 def test_equal_models_are_refused_in_at_most_the_declared_share():
-    """A/A: a champion that says what the challenger would, 300 streams at level 1 %."""
-    refused = sum(
-        refusal(
-            backtest(train_line, known(1000, lambda kind: 0.8 if kind == "a" else 0.2, seed=seed), PLAN, 0),
-            Gate(margin=0.0),
-        )
-        is not None
-        for seed in range(300)
-    )
-    assert refused <= 12
+    """A/A: a champion that is as good as the challenger, 300 streams at level 1 %."""
+    figures = [backtest(train_off, equals(seed), EQUAL, 0) for seed in range(300)]
+    assert all(found["blocks"] == 50 and found["standard_error"] > 0 for found in figures)
+    assert 0 < sum(refusal(found, Gate(margin=0.0)) is not None for found in figures) <= 9
+    better = [backtest(train_off, equals(seed, champion=0.0), EQUAL, 0) for seed in range(50)]
+    assert sum(refusal(found, Gate(margin=0.0)) is not None for found in better) > 15
 
 
 @pytest.mark.parametrize("count", [8, 15, 50])
