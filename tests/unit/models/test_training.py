@@ -401,6 +401,22 @@ def test_a_slice_that_is_no_feature_is_refused_where_the_model_is_declared():
         model_of(gate=Gate(slices=("carrier",)))
 
 
+class Keyless(Event, type="inputs.keyless.v1"):
+    id: str
+
+
+def test_a_model_that_decides_on_events_without_a_key_is_refused_where_it_is_declared():
+    """All its decisions would share one subject, each superseding the one before."""
+    with pytest.raises(InvalidInputError, match=r"'Keyless' has no key.* Declare one, as in .*key=\"id\""):
+        Model(
+            "m",
+            decides_on=Keyless,
+            features=features,
+            train=train_line,
+            outcome=Outcome(Seen, value=lambda e: 1.0, within=hours(1)),
+        )
+
+
 # -- backtest ---------------------------------------------------------------------------------------
 
 PLAN = BacktestPlan(share=0.25, rows_max=5000, block_us=1000, slices=("kind",), slice_rows_min=50)
