@@ -368,6 +368,23 @@ def test_a_train_function_that_misbehaves_is_a_cause_and_no_version(train, cause
     assert (made.evidence, made.data) == (None, b"")
 
 
+def calm(count):
+    """The newest rows are all of one kind."""
+    records = []
+    for record in plain(count):
+        records.append(record)
+        if record.id[0] == "d" and int(record.id[1:]) >= count // 2:
+            body = msgspec.json.decode(record.data) | {"features": ["a", 0.5]}
+            records[-1] = msgspec.structs.replace(record, data=msgspec.json.encode(body))
+    return records
+
+
+def test_a_sound_version_is_no_constant_because_the_newest_rows_are_alike():
+    made = made_of(calm(1200))
+    assert (made.cause, made.evidence.rows) == ("", 1200)
+    assert "it answers 0.3 to all of 512 rows" in made_of(calm(1200), train=train_constant).cause
+
+
 @pytest.mark.parametrize("records", [[], plain(1), [decision(n) for n in range(9)]])
 def test_too_few_rows_or_outcomes_of_one_kind_are_a_cause(records):
     assert "different outcomes. Wait for more outcomes." in made_of(records).cause
