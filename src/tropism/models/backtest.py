@@ -127,7 +127,8 @@ def _compared(
         for value in _frequent(column, plan.slice_rows_min):
             inside = np.array([each == value for each in column])
             inner = _mean_of(differences[inside], blocks[inside])
-            found |= {f"{name}={value}:{figure}": number for figure, number in inner.items()}
+            where = f"{name} missing" if value is None else f"{name}={value}"
+            found |= {f"{where}:{figure}": number for figure, number in inner.items()}
     return found
 
 

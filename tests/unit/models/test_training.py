@@ -490,6 +490,20 @@ def test_slices_have_figures_of_their_own():
     assert abs(found["kind=b:difference"]) < 4 * found["kind=b:standard_error"]
 
 
+def train_missing(rows, seed):
+    return Line({None: 0.8, "None": 0.2})
+
+
+def test_a_slice_of_what_is_missing_is_not_one_of_the_text_none():
+    rows, champion = known(4000, lambda kind: 0.5 if kind == "a" else 0.2)
+    named = {"a": None, "b": "None"}
+    kinds = [named[kind] for kind in rows.columns[0]]
+    rows = TrainingRows(NAMES, [kinds, rows.columns[1]], rows.outcomes, rows.decided_us, rows.known_us)
+    found = backtest(train_missing, Known(rows, champion), PLAN, 0)
+    assert found["kind missing:difference"] > 5 * found["kind missing:standard_error"]
+    assert found["kind=None:difference"] == 0.0
+
+
 def test_the_backtest_fits_on_few_enough_rows_to_stay_cheap_and_on_the_newest_of_them():
     SEEN_LENGTHS.clear()
     backtest(train_seen, known(40_000, lambda _: 0.5), BacktestPlan(0.1, 3000, 1000), 0)
