@@ -14,9 +14,10 @@ from tropism.core.time import to_us
 from tropism.models.artifact import digest_of, pack
 from tropism.models.backtest import BacktestPlan, backtest
 from tropism.models.events import Evidence, TrainingRequested
+from tropism.models.known import Known
 from tropism.models.metrics import score
 from tropism.models.provenance import code_of, data_of, environment
-from tropism.models.reading import Known, Ranges, Source, known_rows, ranges_until, read_known, source_of
+from tropism.models.reading import Ranges, Source, known_rows, ranges_until, read_known, source_of
 from tropism.models.rows import Predictor, Train, TrainingRows
 from tropism.models.sketch.features import FeatureSketch, feature_sketch
 from tropism.models.train_name import name_of_train
