@@ -15,15 +15,16 @@ from tropism.core.codec import record_of
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
 from tropism.core.time import hours
+from tropism.models import training
 from tropism.models.artifact import load_version
 from tropism.models.backtest import BacktestPlan, backtest
 from tropism.models.events import DecisionMade, OutcomeLearned, TrainingRequested
 from tropism.models.model import Model, Outcome
 from tropism.models.policy import Gate, Policy
-from tropism.models.reading import Known, known_rows, ranges_until
+from tropism.models.reading import Known, Source, known_rows, ranges_until
 from tropism.models.rows import TrainingRows, schema_of
 from tropism.models.trainer import make
-from tropism.models.training import job_of, run_training, spec_again, spec_of
+from tropism.models.training import Spec, job_of, run_training, spec_again, spec_of
 from tropism.ports.platform import Platform
 
 NAMES = ("kind", "x")
@@ -260,6 +261,19 @@ def test_the_champion_s_outputs_are_found_where_it_acted_and_where_it_watched():
     assert acted == [0.5, 0.5, 0.5]
     assert watched[1] == 0.9
     assert np.isnan([watched[0], watched[2]]).all()
+
+
+def test_rows_that_were_read_are_not_written_out_on_their_way(monkeypatch):
+    class Rows:
+        def __repr__(self):
+            pytest.fail("a string of all rows takes longer than to read them")
+
+    async def read(*_, **options):
+        return Rows(), {}
+
+    monkeypatch.setattr(training, "read_known", read)
+    spec = Spec("m", NAMES, {}, 0, 0, None, "", "", Source("sqlite:///nowhere"))
+    assert type(training._known(spec)[0]) is Rows
 
 
 # -- reproducible -----------------------------------------------------------------------------------
