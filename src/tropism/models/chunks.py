@@ -8,11 +8,15 @@ from typing import NamedTuple
 
 from tropism.models.rows import schema_of
 
-CHUNK_OFFSETS = 16_384
-"""How many offsets of a partition make a chunk."""
+CHUNK_OFFSETS = 4096
+"""How many offsets of a partition make a chunk.
 
-CHUNKS_MAX = 256
-"""How many chunks of a topic a training is given at most: four million decisions, a gigabyte."""
+What follows the last whole chunk is decoded every time. Measured on a year of flights, 316,000 rows: reading
+took 1.6 s with 16,384, 0.9 s with 8,192 and 0.7 s with 4,096, and getting 155 blobs as little as getting 35.
+"""
+
+CHUNKS_MAX = 1024
+"""How many chunks of a topic a training is given at most: four million decisions and outcomes, 1.3 GB."""
 
 FORMATS = {"decisions": "decided-2", "outcomes": "learned-1"}
 """What the columns of a topic are: another name wherever they are read in another way."""
