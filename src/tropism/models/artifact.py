@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from tropism.core.errors import CorruptError, InvalidInputError
-from tropism.models.decided import taken
+from tropism.models.columns import taken
 from tropism.models.rows import Predictor, Rows, TrainingRows
 from tropism.models.sketch.features import FeatureSketch
 from tropism.ports.blobs import Blobs

@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tropism.models.decided import taken
+from tropism.models.columns import taken
 from tropism.models.gating import worse
-from tropism.models.reading import Known
+from tropism.models.known import Known
 from tropism.models.rows import Train, TrainingRows
 
 ROWS_MIN = 50

@@ -9,25 +9,23 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tropism.adapters.memory import MemoryCompute, MemoryStore
 from tropism.core.codec import record_of
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
 from tropism.core.time import hours
-from tropism.models import decided
+from tropism.models import training
 from tropism.models.artifact import load_version
 from tropism.models.backtest import BacktestPlan, _mean_of, backtest
 from tropism.models.events import DecisionMade, OutcomeLearned, TrainingRequested
 from tropism.models.gating import refusal, worse
 from tropism.models.model import Model, Outcome
 from tropism.models.policy import Gate, Policy
-from tropism.models.reading import Known, known_rows, ranges_until
+from tropism.models.reading import Known, Source, known_rows, ranges_until
 from tropism.models.rows import TrainingRows, schema_of
 from tropism.models.trainer import make
-from tropism.models.training import job_of, run_training, spec_again, spec_of
+from tropism.models.training import Spec, job_of, run_training, spec_again, spec_of
 from tropism.ports.platform import Platform
 
 NAMES = ("kind", "x")
@@ -232,29 +230,6 @@ def test_rows_are_sorted_by_when_they_were_known_then_by_id():
     assert rows.columns[1].tolist() == [0.04, 0.01, 0.03, 0.02, 0.0, 0.05]
 
 
-def test_a_column_of_one_kind_of_number_is_an_array_and_any_other_stays_as_it_was():
-    table = [[1.5, 1, True, "a", 1, None], [None, 2, None, None, 2.5, None]]
-    floats, whole, flags, texts, mixed, empty = decided._columns(table, 6)
-    np.testing.assert_array_equal(floats, [1.5, np.nan])
-    np.testing.assert_array_equal(mixed, [1, 2.5])
-    assert (whole.dtype, whole.tolist()) == (np.int64, [1, 2])
-    assert (flags, texts, empty) == ([True, None], ["a", None], [None, None])
-    assert decided._columns([[2**70], [1]], 1) == [[2**70, 1]]
-    assert decided._columns([], 2) == [[], []]
-
-
-VALUES = [None, 1, 2, 1.5, 2.5, True, "a", 2**70]
-
-
-@given(st.lists(st.sampled_from(VALUES), min_size=1, max_size=12), st.integers(1, 5))
-def test_a_column_read_in_pieces_is_the_column_read_at_once(values, size):
-    (whole,) = decided._columns([[value] for value in values], 1)
-    parts = [decided._columns([[v] for v in values[n : n + size]], 1)[0] for n in range(0, len(values), size)]
-    joined = decided._joined(parts)
-    assert type(joined) is type(whole)
-    assert str(list(joined)) == str(list(whole))
-
-
 def test_early_outcomes_other_models_and_other_layouts_are_left_out():
     others = [decision(5, model="other"), outcome(5, model="other")]
     another_layout = [decision(6, names=("kind", "y")), outcome(6)]
@@ -287,6 +262,19 @@ def test_the_champion_s_outputs_are_found_where_it_acted_and_where_it_watched():
     assert acted == [0.5, 0.5, 0.5]
     assert watched[1] == 0.9
     assert np.isnan([watched[0], watched[2]]).all()
+
+
+def test_rows_that_were_read_are_not_written_out_on_their_way(monkeypatch):
+    class Rows:
+        def __repr__(self):
+            pytest.fail("a string of all rows takes longer than to read them")
+
+    async def read(*_, **options):
+        return Rows(), {}
+
+    monkeypatch.setattr(training, "read_known", read)
+    spec = Spec("m", NAMES, {}, 0, 0, None, "", "", Source("sqlite:///nowhere"))
+    assert type(training._known(spec)[0]) is Rows
 
 
 # -- reproducible -----------------------------------------------------------------------------------
