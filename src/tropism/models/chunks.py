@@ -18,7 +18,7 @@ took 1.6 s with 16,384, 0.9 s with 8,192 and 0.7 s with 4,096, and getting 155 b
 CHUNKS_MAX = 1024
 """How many chunks of a topic a training is given at most: four million decisions and outcomes, 1.3 GB."""
 
-FORMATS = {"decisions": "decided-2", "outcomes": "learned-1"}
+FORMATS = {"decisions": "decided-2", "outcomes": "learned-2"}
 """What the columns of a topic are: another name wherever they are read in another way."""
 
 

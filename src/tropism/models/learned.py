@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tropism.core.envelope import Stored
 from tropism.models.columns import Words, column_of, ids_of, joined, joined_ids, pack, unpack
+from tropism.models.events import joins
 
 TYPE = "outcomes.learned.v1"
 
@@ -49,8 +50,13 @@ class _Outcome(msgspec.Struct, gc=False):
 
 
 def learned_in(records: Sequence[Stored], model: str) -> Learned:
-    """Return the outcomes among records of what a model decided, but for early ones: those teach nothing."""
+    """Return the outcomes among records of what a model decided, but for early ones: those teach nothing.
+
+    What the model's own service joined counts as known at its own time, however late it was added: in event
+    time, the service of another model may be ahead, and what lies behind it is no newer for that.
+    """
     decode = msgspec.json.Decoder(_Outcome).decode
+    producer = joins(model)
     known_us: list[int] = []
     found: list[_Outcome] = []
     for stored in records:
@@ -58,7 +64,8 @@ def learned_in(records: Sequence[Stored], model: str) -> Learned:
             continue
         outcome = decode(stored.record.data)
         if outcome.model == model and not outcome.early:
-            known_us.append(stored.known_us)
+            record = stored.record
+            known_us.append(record.time_us if record.source == producer else stored.known_us)
             found.append(outcome)
     return Learned(
         ids=ids_of([outcome.decision_id for outcome in found]),
@@ -104,6 +111,28 @@ def all_learned(parts: Sequence[Learned]) -> Learned:
         versions=joined([part.versions for part in parts]),
         outputs=np.concatenate([part.outputs for part in parts]),
         others=others,
+    )
+
+
+def known_by(learned: Learned, until_us: int) -> Learned:
+    """Return the outcomes that were known by an instant."""
+    known = learned.known_us <= until_us
+    if known.all():
+        return learned
+    others = learned.others
+    told = known[others.places]
+    return Learned(
+        ids=learned.ids[known],
+        known_us=learned.known_us[known],
+        values=learned.values[known],
+        decided_us=learned.decided_us[known],
+        versions=Words(learned.versions.values, learned.versions.codes[known]),
+        outputs=learned.outputs[known],
+        others=Others(
+            (np.cumsum(known) - 1)[others.places[told]],
+            Words(others.versions.values, others.versions.codes[told]),
+            others.outputs[told],
+        ),
     )
 
 

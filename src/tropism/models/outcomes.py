@@ -7,7 +7,7 @@ import msgspec
 from tropism.core.envelope import Envelope
 from tropism.core.errors import InvalidInputError
 from tropism.core.time import to_us
-from tropism.models.events import DecisionMade, OutcomeLearned, OutcomeMissed, OutcomeUnmatched
+from tropism.models.events import DecisionMade, OutcomeLearned, OutcomeMissed, OutcomeUnmatched, joins
 from tropism.runtime.handler import Expired
 from tropism.runtime.inject import Output, State, use
 from tropism.runtime.service import Service
@@ -42,7 +42,7 @@ def outcome_service(model: "Model") -> Service:
     becomes a dead letter.
     """
     outcome = model.outcome
-    service = Service(f"{model.name}.outcomes")
+    service = Service(joins(model.name))
     ttl = outcome.within
 
     @service.on(DecisionMade, emits=(OutcomeLearned, OutcomeMissed))

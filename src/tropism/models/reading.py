@@ -11,10 +11,11 @@ from tropism.core.envelope import Stored
 from tropism.models.chunks import Chunk, chunks_of
 from tropism.models.decided import all_decided, decided_in, pack_decided, unpack_decided
 from tropism.models.known import Known, known_of
-from tropism.models.learned import all_learned, learned_in, pack_learned, unpack_learned
+from tropism.models.learned import all_learned, known_by, learned_in, pack_learned, unpack_learned
 from tropism.ports.log import Log, Partition
 from tropism.ports.opening import open_url
 from tropism.runtime.cursor import name_of
+from tropism.runtime.watermarks import FOREVER_US
 
 TOPICS = ("decisions", "outcomes")
 READ_COUNT = 20_000
@@ -39,9 +40,19 @@ class _Codec(NamedTuple):
 
 
 async def ranges_until(log: Log, known_until_us: int) -> Ranges:
-    """Return, per partition of decisions and outcomes, the offsets of what was known by an instant."""
+    """Return, per partition of decisions and outcomes, the offsets up to all that was known by an instant.
+
+    In event time a service that is behind adds to a partition what is older than what another one added:
+    the range ends behind the last of it, and holds newer ones too.
+    """
     ends = await log.ends(TOPICS)
-    return {name_of(p): (0, await _first_after(log, p, end, known_until_us)) for p, end in ends.items()}
+    ranges: Ranges = {}
+    for partition, end in ends.items():
+        stop = await _first_after(log, partition, end, known_until_us)
+        async for page in _pages(log, name_of(partition), stop, end):
+            stop = max([stop, *(s.offset + 1 for s in page if s.record.time_us <= known_until_us)])
+        ranges[name_of(partition)] = 0, stop
+    return ranges
 
 
 async def _first_after(log: Log, partition: Partition, end: int, known_until_us: int) -> int:
@@ -89,15 +100,16 @@ def known_rows(
     names: tuple[str, ...],
     records: Mapping[str, Sequence[Stored]],
     *,
+    known_until_us: int = FOREVER_US,
     rows_max: int | None = None,
     champion: int = 0,
 ) -> Known:
-    """Return the rows of a model that have an outcome, sorted by (known at, decision id)."""
+    """Return the rows of a model whose outcome was known by an instant, sorted by (known at, decision id)."""
     parts = {
         topic: [_decoded(codec, page) for where, page in records.items() if where.startswith(f"{topic}/")]
         for topic, codec in _codecs(model, names).items()
     }
-    return _known(names, parts, rows_max, champion)
+    return _known(names, parts, known_until_us, rows_max, champion)
 
 
 def _codecs(model: str, names: tuple[str, ...]) -> dict[str, _Codec]:
@@ -108,10 +120,14 @@ def _codecs(model: str, names: tuple[str, ...]) -> dict[str, _Codec]:
 
 
 def _known(
-    names: tuple[str, ...], parts: Mapping[str, Sequence[Any]], rows_max: int | None, champion: int
+    names: tuple[str, ...],
+    parts: Mapping[str, Sequence[Any]],
+    known_until_us: int,
+    rows_max: int | None,
+    champion: int,
 ) -> Known:
     decided = all_decided(parts["decisions"], len(names))
-    learned = all_learned(parts["outcomes"])
+    learned = known_by(all_learned(parts["outcomes"]), known_until_us)
     return known_of(names, decided, learned, rows_max=rows_max, champion=champion)
 
 
@@ -135,10 +151,11 @@ async def read_known(
     *,
     log_id: str = "",
     chunks: Mapping[str, bytes] | None = None,
+    known_until_us: int = FOREVER_US,
     rows_max: int | None = None,
     champion: int = 0,
 ) -> tuple[Known, dict[str, bytes]]:
-    """Return the rows in ranges of the log that a URL opens, and what was decoded for the first time.
+    """Return the rows known by an instant in ranges of the log that a URL opens, and what was newly decoded.
 
     ``chunks`` holds, by name, what was decoded before; without it, everything is read from the log.
     """
@@ -157,7 +174,7 @@ async def read_known(
                 parts[topic].append(_decoded(codecs[topic], page))
     finally:
         await store.close()
-    return _known(names, parts, rows_max, champion), fresh
+    return _known(names, parts, known_until_us, rows_max, champion), fresh
 
 
 async def _chunks(

@@ -133,9 +133,17 @@ def run_training(payload: bytes) -> bytes:
 
 
 def _known(spec: Spec) -> tuple[Known, dict[str, bytes]]:
-    url, records = spec.source.url, spec.source.records
+    url = spec.source.url
     if url is None:
-        return known_rows(spec.model, spec.names, records, rows_max=spec.rows_max, champion=spec.champion), {}
+        known = known_rows(
+            spec.model,
+            spec.names,
+            spec.source.records,
+            known_until_us=spec.known_until_us,
+            rows_max=spec.rows_max,
+            champion=spec.champion,
+        )
+        return known, {}
     found: list[tuple[Known, dict[str, bytes]]] = []
     # Running returns nothing: on its way out it makes a string of what was returned, twice, which took 0.3 s.
     asyncio.run(_read(spec, url, found))
@@ -151,6 +159,7 @@ async def _read(spec: Spec, url: str, found: list[tuple[Known, dict[str, bytes]]
             spec.ranges,
             log_id=spec.log_id,
             chunks=spec.chunks,
+            known_until_us=spec.known_until_us,
             rows_max=spec.rows_max,
             champion=spec.champion,
         )

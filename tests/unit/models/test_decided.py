@@ -122,8 +122,8 @@ def test_chunks_are_whole_ranges_of_each_topic_and_their_names_say_what_they_hol
     assert found == [
         (f"rows/log/m/decided-2/{schema}/10/decisions-1/000000000000", "decisions/1", 0, 10),
         (f"rows/log/m/decided-2/{schema}/10/decisions-1/000000000010", "decisions/1", 10, 20),
-        ("rows/log/m/learned-1/10/outcomes-0/000000000000", "outcomes/0", 0, 10),
-        ("rows/log/m/learned-1/10/outcomes-0/000000000010", "outcomes/0", 10, 20),
+        ("rows/log/m/learned-2/10/outcomes-0/000000000000", "outcomes/0", 0, 10),
+        ("rows/log/m/learned-2/10/outcomes-0/000000000010", "outcomes/0", 10, 20),
     ]
 
 
@@ -159,7 +159,7 @@ def test_what_was_decoded_before_gives_the_same_rows(tmp_path, monkeypatch, spoi
 
     none, fresh, again, rows = asyncio.run(live())
     assert none == {}
-    assert {name.split("/")[3] for name in fresh} == {"decided-2", "learned-1"}
+    assert {name.split("/")[3] for name in fresh} == {"decided-2", "learned-2"}
     assert again == (fresh if spoilt else {})
     assert rows[0] == rows[1] == rows[2]
 

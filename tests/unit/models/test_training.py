@@ -221,6 +221,30 @@ def test_ranges_hold_exactly_what_was_known_by_an_instant(until_us):
     asyncio.run(run())
 
 
+def test_what_lies_behind_newer_facts_of_another_model_is_no_newer_for_that():
+    """In event time another service may be ahead: the range reaches behind it, and holds no more rows."""
+    ahead = [decision(50, model="other"), outcome(50, model="other")]
+    mine = [decision(n) for n in range(4)]
+    mine += [msgspec.structs.replace(outcome(n), source="m.outcomes") for n in range(4)]
+
+    async def run(order):
+        store = MemoryStore(partitions_default=1)
+        for part in order:
+            await store.log.append(part)
+        platform = Platform(store.log, store.state, store.blobs, MemoryCompute(), None)
+        found = []
+        for until_us in (10**9, 25, 24, 4):
+            spec = await spec_of(model_of(), platform.log, request(until_us))
+            known, _ = training._known(spec)
+            found.append((known.rows.known_us.tolist(), known.rows.columns[1]))
+        return [known_us for known_us, _ in found], str(found)
+
+    known_us, in_order = asyncio.run(run([mine, ahead]))
+    assert known_us == [[5, 15, 25, 35], [5, 15, 25], [5, 15], []]
+    assert asyncio.run(run([ahead, mine]))[1] == in_order
+    assert asyncio.run(run([mine[:2], ahead, mine[2:]]))[1] == in_order
+
+
 def test_rows_are_sorted_by_when_they_were_known_then_by_id():
     records = [decision(n) for n in range(6)]
     records += [outcome(n, known_us=known) for n, known in enumerate([90, 70, 80, 70, 60, 90])]
