@@ -230,6 +230,19 @@ def test_rows_are_the_same_however_they_are_read(records, data):
     assert again == {name: data for name, data in all_fresh.items() if kinds.get(name) != 0}
 
 
+@settings(max_examples=100, deadline=None)
+@given(logs(), st.integers(0, 12))
+def test_what_was_known_at_an_instant_is_what_would_have_been_read_then(records, at_us):
+    """Corrections are undone one by one, to the row that there was; a decision's outcomes are in order."""
+    first, second = ([s for s in records[f"outcomes/{n}"] if s.record.source != "m.outcomes"] for n in (0, 1))
+    records = {**records, "outcomes/0": first, "outcomes/1": [] if first else second}
+    now = known_rows("m", NAMES, records)
+    then = known_rows("m", NAMES, records, known_until_us=at_us)
+    known = now.rows.known_us <= at_us
+    assert now.outcomes_at(at_us)[known].tolist() == then.rows.outcomes.tolist()
+    assert now.outcomes_at(2**62).tolist() == now.rows.outcomes.tolist()
+
+
 @pytest.mark.parametrize("champion", [0, 1])
 def test_the_same_holds_of_so_many_rows_that_sorting_them_goes_another_way(champion):
     chance = random.Random(champion)

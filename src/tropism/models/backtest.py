@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -53,6 +54,7 @@ class BacktestPlan(msgspec.Struct, frozen=True):
 def backtest(train: Train, known: Known, plan: BacktestPlan, seed: int) -> dict[str, float]:
     """Fit on the older rows, and score on those decided after all of them were known.
 
+    It fits on the outcomes as they were known by then, and scores by the latest.
     ``brier`` is the mean squared error on ``rows``; on the ``pairs`` that the champion decided too,
     ``difference`` is its error less the challenger's (above 0, the challenger was better), with a
     ``standard_error`` that takes outcomes of one block of time as one, of so many ``blocks``. What
@@ -70,7 +72,7 @@ def backtest(train: Train, known: Known, plan: BacktestPlan, seed: int) -> dict[
     cut = len(rows) - held
     if held < ROWS_MIN or cut < ROWS_MIN:
         return {}
-    older = rows.part(0, cut)
+    older = replace(rows, outcomes=known.outcomes_at(int(rows.known_us[cut - 1]))).part(0, cut)
     places = cut + np.flatnonzero(rows.decided_us[cut:] > rows.known_us[cut - 1])
     if len(places) < ROWS_MIN:
         return {}

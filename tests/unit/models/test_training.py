@@ -496,6 +496,37 @@ def test_the_fit_knows_nothing_of_what_was_decided_before_its_end():
     assert found["rows"] == 4000 - (newest_known_us // 10 + 1)
 
 
+SEEN_OUTCOMES: list[list[float]] = []
+
+
+def train_watched(rows, seed):
+    SEEN_OUTCOMES.append(rows.outcomes.tolist())
+    return train_line(rows, seed)
+
+
+@pytest.mark.parametrize("corrected_us", [2995, 2996, 4000])
+def test_the_fit_of_the_backtest_knows_no_correction_that_came_after_its_end(corrected_us):
+    """What was corrected once the tested rows were decided is learned from only by the version itself."""
+    records = [decision(n) for n in range(400)] + [outcome(n, value=float(n % 2)) for n in range(400)]
+    records += [outcome(n, value=0.75, revision=1, known_us=2990) for n in range(100)]
+    records += [outcome(n, value=0.5, revision=2, known_us=corrected_us) for n in range(200)]
+    records += [outcome(n, value=0.25, revision=3, known_us=5000 + n) for n in range(300)]
+
+    async def run():
+        platform = await platform_of(records)
+        spec = await spec_of(model_of(), platform.log, request())
+        return known_rows("m", NAMES, spec.source.records)
+
+    found = asyncio.run(run())
+    assert found.rows.outcomes.tolist()[:300] == [0.25] * 300
+    SEEN_OUTCOMES.clear()
+    assert backtest(train_watched, found, BacktestPlan(0.25, 5000, 100), 0)["rows"] == 100
+    (seen,) = SEEN_OUTCOMES
+    first = [float(n % 2) for n in range(300)]
+    in_time = [0.5] * 200 if corrected_us <= 2995 else [0.75] * 100 + first[100:200]
+    assert seen == [*in_time, *first[200:]]
+
+
 def test_slices_have_figures_of_their_own():
     found = backtest(train_line, known(4000, lambda kind: 0.5 if kind == "a" else 0.2), PLAN, 0)
     assert found["kind=a:difference"] > 5 * found["kind=a:standard_error"]
@@ -507,7 +538,7 @@ def train_missing(rows, seed):
 
 
 def test_a_slice_of_what_is_missing_is_not_one_of_the_text_none():
-    rows, champion = known(4000, lambda kind: 0.5 if kind == "a" else 0.2)
+    rows, champion, _ = known(4000, lambda kind: 0.5 if kind == "a" else 0.2)
     named = {"a": None, "b": "None"}
     kinds = [named[kind] for kind in rows.columns[0]]
     rows = TrainingRows(NAMES, [kinds, rows.columns[1]], rows.outcomes, rows.decided_us, rows.known_us)
