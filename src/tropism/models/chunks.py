@@ -1,6 +1,7 @@
 """Chunks of the log: what was decoded of one for one training serves all later ones.
 
-A log never changes, so a chunk of it gives the same columns for ever, and its name says which they are.
+A log never changes, so a chunk of it gives the same columns for ever, and its name says which they are. Only
+a database restored from a backup goes on otherwise: what was kept of its lost end is told by the last record.
 """
 
 from collections.abc import Mapping, Sequence

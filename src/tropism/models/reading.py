@@ -3,6 +3,7 @@
 import gc
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +20,7 @@ from tropism.runtime.watermarks import FOREVER_US
 
 TOPICS = ("decisions", "outcomes")
 READ_COUNT = 20_000
+STAMP_BYTES = 8
 
 Ranges = dict[str, tuple[int, int]]
 """Per partition, ``topic/number``, the offsets from the first up to the second."""
@@ -180,16 +182,29 @@ async def read_known(
 async def _chunks(
     log: Log, codec: _Codec, chunks: Sequence[Chunk], kept: Mapping[str, bytes], fresh: dict[str, bytes]
 ) -> list[Any]:
-    """Return the columns of chunks, and add those that were not kept, or are not whole, to the fresh ones."""
+    """Return the columns of chunks, and put what was not kept, not whole or not theirs to the fresh ones."""
     found = []
     for chunk in chunks:
-        part = _unpacked(codec, kept.get(chunk.name))
+        stamp = await _stamp(log, chunk)
+        part = _unpacked(codec, kept.get(chunk.name), stamp)
         if part is None:
             part = _decoded(codec, await _read(log, chunk.where, chunk.start, chunk.stop))
             with suppress(msgspec.MsgspecError, OverflowError, TypeError, ValueError):
-                fresh[chunk.name] = codec.pack(part)
+                fresh[chunk.name] = stamp + codec.pack(part)
         found.append(part)
     return found
+
+
+async def _stamp(log: Log, chunk: Chunk) -> bytes:
+    """Return what tells a chunk from one that lay there before the database was restored from a backup.
+
+    That is the record at its end: the log only grows, so what is the same there was so before.
+    """
+    topic, _, number = chunk.where.rpartition("/")
+    partition = (topic, int(number))
+    page = (await log.read({partition: chunk.stop - 1}, count_max=1)).get(partition, ())
+    last = [(each.record.id, each.record.time_us, each.record.data) for each in page]
+    return blake2b(msgspec.msgpack.encode(last), digest_size=STAMP_BYTES).digest()
 
 
 def _decoded(codec: _Codec, records: Sequence[Stored]) -> Any:
@@ -197,11 +212,11 @@ def _decoded(codec: _Codec, records: Sequence[Stored]) -> Any:
         return codec.decode(records)
 
 
-def _unpacked(codec: _Codec, data: bytes | None) -> Any:
-    """Return what was decoded before, None where it is not there or not whole."""
-    if data is None:
+def _unpacked(codec: _Codec, data: bytes | None, stamp: bytes) -> Any:
+    """Return what was decoded before, None where it is not there, not whole, or of another log's records."""
+    if data is None or data[:STAMP_BYTES] != stamp:
         return None
     try:
-        return codec.unpack(data)
+        return codec.unpack(data[STAMP_BYTES:])
     except (msgspec.MsgspecError, ValueError, TypeError):
         return None

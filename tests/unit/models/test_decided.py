@@ -127,12 +127,13 @@ def test_chunks_are_whole_ranges_of_each_topic_and_their_names_say_what_they_hol
     ]
 
 
-async def filled(url, count):
+async def filled(url, count, lost_from=10**9):
     store = await open_sqlite(url)
     await store.log.create_topics({"decisions": 2, "outcomes": 2})
     for at in range(count):
-        decision = {"model": "m", **made(at / 7, None if at % 3 else "x")}
-        outcome = {"model": "m", **came(f"d{at}", float(at % 2))}
+        value = at / 7 if at < lost_from else -at / 7
+        decision = {"model": "m", **made(value, None if at % 3 else "x")}
+        outcome = {"model": "m", **came(f"d{at}", float(at % 2 if at < lost_from else 0.5))}
         await store.log.append(
             [
                 Record(f"d{at}", decided.TYPE, "decisions", f"s{at}", at, msgspec.json.encode(decision)),
@@ -162,6 +163,26 @@ def test_what_was_decoded_before_gives_the_same_rows(tmp_path, monkeypatch, spoi
     assert {name.split("/")[3] for name in fresh} == {"decided-2", "learned-2"}
     assert again == (fresh if spoilt else {})
     assert rows[0] == rows[1] == rows[2]
+
+
+def test_what_was_decoded_of_a_log_that_was_restored_since_is_decoded_again(tmp_path, monkeypatch):
+    """Restored from a backup, the log goes on with other records at the offsets of those that were lost."""
+    monkeypatch.setattr(chunks, "CHUNK_OFFSETS", 8)
+    before, after = (f"sqlite:///{tmp_path}/{name}.db" for name in ("before", "after"))
+
+    async def live():
+        ranges = await filled(before, 50)
+        _, kept = await read_known(before, "m", NAMES, ranges, chunks={})
+        assert await filled(after, 50, lost_from=25) == ranges
+        whole, _ = await read_known(after, "m", NAMES, ranges)
+        found, again = await read_known(after, "m", NAMES, ranges, chunks=kept)
+        _, none = await read_known(after, "m", NAMES, ranges, chunks=kept | again)
+        return kept, again, none, data_of(whole.rows), data_of(found.rows)
+
+    kept, again, none, whole, found = asyncio.run(live())
+    assert whole == found
+    assert 0 < len(again) < len(kept)
+    assert none == {}
 
 
 class Means:
