@@ -7,7 +7,7 @@ import random
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tropism.core.envelope import Record, Stored
@@ -195,7 +195,7 @@ def spoilt(data, how):
     return [data, data[:-1], b"", data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]][min(how, 3)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(logs(), st.data())
 def test_rows_are_the_same_however_they_are_read(records, data):
     share = data.draw(st.sampled_from([1.0, 0.8]))
