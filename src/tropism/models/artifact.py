@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 import msgspec
+import numpy as np
 
 from tropism.core.errors import CorruptError, InvalidInputError
+from tropism.models.columns import taken
 from tropism.models.rows import Predictor, Rows, TrainingRows
 from tropism.models.sketch.features import FeatureSketch
 from tropism.ports.blobs import Blobs
@@ -84,17 +86,30 @@ async def load_version(blobs: Blobs, artifact: str) -> Version:
 def digest_of(predictor: Predictor, rows: TrainingRows) -> str:
     """Return the digest of what a version predicts on its newest rows, to 9 significant digits.
 
-    Raises: InvalidInputError if the outputs are no probabilities, or all the same.
+    Raises: InvalidInputError if the outputs are no probabilities, or all the same, on rows of any time.
     """
     probe = rows.part(max(0, len(rows) - PROBE_ROWS), len(rows)).rows
-    outputs = [float(output) for output in predictor.predict(probe)]
-    if len(outputs) != len(probe) or not all(math.isfinite(o) and 0.0 <= o <= 1.0 for o in outputs):
+    outputs = _probabilities(predictor, probe)
+    if len(set(outputs)) == 1:
+        _check_tells(predictor, rows, outputs[0])
+    return sha256("\n".join(f"{output:.9g}" for output in outputs).encode()).hexdigest()
+
+
+def _check_tells(predictor: Predictor, rows: TrainingRows, output: float) -> None:
+    """Refuse a version that answers rows of all times alike: the newest may be alike themselves."""
+    places = np.unique(np.linspace(0, len(rows) - 1, PROBE_ROWS).astype(np.int64))
+    spread = Rows(rows.names, [taken(column, places) for column in rows.columns])
+    if set(_probabilities(predictor, spread)) == {output}:
+        raise InvalidInputError(
+            f"Cannot use what was trained: it answers {output:g} to all of {len(places)} rows. "
+            f"Mend the train function, or give it features that tell."
+        )
+
+
+def _probabilities(predictor: Predictor, rows: Rows) -> list[float]:
+    outputs = [float(output) for output in predictor.predict(rows)]
+    if len(outputs) != len(rows) or not all(math.isfinite(o) and 0.0 <= o <= 1.0 for o in outputs):
         raise InvalidInputError(
             "Cannot use what was trained: its outputs are not one probability a row. Mend the train function."
         )
-    if len(set(outputs)) == 1:
-        raise InvalidInputError(
-            f"Cannot use what was trained: it answers {outputs[0]:g} to all of {len(outputs)} rows. "
-            f"Mend the train function, or give it features that tell."
-        )
-    return sha256("\n".join(f"{output:.9g}" for output in outputs).encode()).hexdigest()
+    return outputs

@@ -3,15 +3,16 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tropism.models.decided import taken, values_of
+from tropism.models.columns import taken, values_of
 from tropism.models.gating import worse
-from tropism.models.reading import Known
+from tropism.models.known import Known
 from tropism.models.rows import Train, TrainingRows
 
 ROWS_MIN = 50
@@ -53,22 +54,25 @@ class BacktestPlan(msgspec.Struct, frozen=True):
 def backtest(train: Train, known: Known, plan: BacktestPlan, seed: int) -> dict[str, float]:
     """Fit on the older rows, and score on those decided after all of them were known.
 
+    It fits on the outcomes as they were known by then, and scores by the latest.
     ``brier`` is the mean squared error on ``rows``; on the ``pairs`` that the champion decided too,
     ``difference`` is its error less the challenger's (above 0, the challenger was better), with a
-    ``standard_error`` that takes outcomes of one block of time as one. What cannot be computed is absent.
+    ``standard_error`` that takes outcomes of one block of time as one, of so many ``blocks``. What
+    cannot be computed is absent.
 
     It fits on a part of the older rows first, to be cheap, which shows the challenger at a disadvantage.
     Only if that looks worse than the champion does it fit on all of them: nobody is refused for being
     thinned. ``fitted`` is how many rows it was.
 
-    Source of the standard error: Liang & Zeger, Biometrika 1986.
+    Source of the standard error: Liang & Zeger, Biometrika 1986; it is to be read with Student's t of one
+    degree of freedom less than there are blocks: Cameron & Miller, Journal of Human Resources 2015.
     """
     rows = known.rows
     held = min(int(len(rows) * plan.share), plan.rows_max)
     cut = len(rows) - held
     if held < ROWS_MIN or cut < ROWS_MIN:
         return {}
-    older = rows.part(0, cut)
+    older = replace(rows, outcomes=known.outcomes_at(int(rows.known_us[cut - 1]))).part(0, cut)
     places = cut + np.flatnonzero(rows.decided_us[cut:] > rows.known_us[cut - 1])
     if len(places) < ROWS_MIN:
         return {}
@@ -125,7 +129,8 @@ def _compared(
         for value in _frequent(column, plan.slice_rows_min):
             inside = np.array([each == value for each in column])
             inner = _mean_of(differences[inside], blocks[inside])
-            found |= {f"{name}={value}:{figure}": number for figure, number in inner.items()}
+            where = f"{name} missing" if value is None else f"{name}={value}"
+            found |= {f"{where}:{figure}": number for figure, number in inner.items()}
     return found
 
 
@@ -138,7 +143,7 @@ def _mean_of(differences: NDArray[np.float64], blocks: NDArray[np.int64]) -> dic
     count = len(sums)
     if count >= BLOCKS_MIN:
         error = math.sqrt(float(np.sum(sums**2)) * count / (count - 1)) / len(differences)
-        found["standard_error"] = error
+        found |= {"standard_error": error, "blocks": float(count)}
     return found
 
 

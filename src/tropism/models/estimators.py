@@ -1,16 +1,17 @@
 """scikit-learn estimators on rows of mixed features."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tropism.core.errors import InvalidInputError
-from tropism.models.rows import Predictor, Rows, TrainingRows
+from tropism.models.rows import Predictor, Rows, TrainingRows, number_of
 
 CATEGORIES_MAX = 254
 """How many values a category may have; rarer ones are taken together as missing."""
@@ -32,11 +33,13 @@ def _threads() -> Any:
 class Encoding:
     """How columns become numbers: categories by rank of frequency, everything else as it is.
 
-    Unknown categories and None are NaN, which gradient boosting takes as missing.
+    Unknown categories, None and what is no number are NaN, which gradient boosting takes as missing. A
+    feature without any value in training tells nothing: it is 0, whatever comes later.
     """
 
     names: tuple[str, ...]
     categories: dict[str, dict[str, float]] = field(default_factory=dict)
+    empty: frozenset[str] = frozenset()
 
     def matrix(self, rows: Rows) -> NDArray[np.float64]:
         """Return n rows by f features as floats."""
@@ -44,10 +47,18 @@ class Encoding:
         return np.column_stack(columns) if columns else np.empty((0, 0))
 
     def _numbers(self, name: str, column: Sequence[Any]) -> NDArray[np.float64]:
+        if name in self.empty:
+            return np.zeros(len(column))
         known = self.categories.get(name)
-        if known is None:
-            return np.array(column, dtype=np.float64)
-        return np.array(list(map(known.get, column)), dtype=np.float64)  # None becomes NaN
+        try:
+            # None becomes NaN.
+            found = np.array(column if known is None else list(map(known.get, column)), dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            found = np.empty(0)
+        if found.shape == (len(column),):
+            return found
+        number = number_of if known is None else partial(_rank, known)
+        return np.array([number(value) for value in column], dtype=np.float64)
 
     @property
     def categorical(self) -> list[int]:
@@ -62,7 +73,18 @@ def encoding_of(rows: Rows) -> Encoding:
         for name, column in zip(rows.names, rows.columns, strict=True)
         if _is_category(column)
     }
-    return Encoding(rows.names, categories)
+    empty = {name for name, column in zip(rows.names, rows.columns, strict=True) if _is_empty(column)}
+    return Encoding(rows.names, categories, frozenset(empty - categories.keys()))
+
+
+def _rank(known: dict[str, float], value: Any) -> float:
+    return known.get(value, math.nan) if isinstance(value, str) else math.nan
+
+
+def _is_empty(column: Any) -> bool:
+    if isinstance(column, np.ndarray) and column.dtype.kind in "fiub":
+        return bool(np.isnan(column).all())
+    return all(math.isnan(number_of(value)) for value in column)  # stops at the first number
 
 
 def _is_category(column: Any) -> bool:

@@ -55,6 +55,11 @@ class DecisionMade(Event, type="decisions.made.v1", key="subject"):
     latency_us: int = 0
 
 
+def joins(model: str) -> str:
+    """Return the name of the service that joins a model's decisions with their outcomes."""
+    return f"{model}.outcomes"
+
+
 class OutcomeLearned(Event, type="outcomes.learned.v1", key="model"):
     """What came of a decision. ``revision`` counts corrections; ``early`` if it was known before."""
 

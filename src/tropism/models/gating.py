@@ -4,12 +4,14 @@ import math
 from collections.abc import Mapping
 
 from tropism.models.policy import Gate
+from tropism.models.special import student_tail
 
 ENTERED = (
     "fitted",
     "rows",
     "brier",
     "pairs",
+    "blocks",
     "champion_brier",
     "challenger_brier",
     "difference",
@@ -57,11 +59,14 @@ def worse(figures: Mapping[str, float], margin: float, alpha: float) -> tuple[st
 
 
 def worse_p_value(figures: Mapping[str, float], prefix: str, margin: float) -> float | None:
-    """Return how surprising the difference were if the challenger was not worse by more than a margin."""
+    """Return how surprising the difference were if the challenger was not worse by more than a margin.
+
+    The standard error is itself estimated, from so many blocks: Student's t with one degree of freedom less.
+    """
     difference, error = figures.get(f"{prefix}difference"), figures.get(f"{prefix}standard_error")
     if difference is None or not error:
         return None
-    return 0.5 * math.erfc(-(difference + margin) / error / math.sqrt(2.0))
+    return student_tail(-(difference + margin) / error, figures.get(f"{prefix}blocks", math.inf) - 1.0)
 
 
 def evidence_in(figures: Mapping[str, float]) -> dict[str, float]:

@@ -53,8 +53,9 @@ class Model:
     it runs in another process. ``feature_names`` names the features where no NamedTuple can, because they
     are known only when the program runs.
 
-    Raises: InvalidInputError if the features function does not say what it reads and returns, if no other
-    process could import ``train``, or if the policy names a slice that is no feature.
+    Raises: InvalidInputError if the event to decide on has no key, if the features function does not say
+    what it reads and returns, if no other process could import ``train``, or if the policy names a slice
+    that is no feature.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Model:
         seed: int = 0,
         feature_names: Sequence[str] | None = None,
     ) -> None:
+        _check_key(name, decides_on)
         self.name = name
         self.decides_on = decides_on
         self.features = features
@@ -198,6 +200,14 @@ def _feature_names(name: str, features: Features) -> tuple[str, ...]:
             f"Annotate the function with a NamedTuple, or pass feature_names."
         )
     return tuple(fields)
+
+
+def _check_key(name: str, decides_on: type[Event]) -> None:
+    if decides_on.event_key is None:
+        raise InvalidInputError(
+            f"Cannot make model {name!r}: {decides_on.__name__!r} has no key, so no outcome could be told "
+            f'whose it is. Declare one, as in type={decides_on.event_type!r}, key="id".'
+        )
 
 
 def _check_slices(name: str, policy: Policy, names: tuple[str, ...]) -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
 from tropism.core.time import MICROSECONDS, to_us
 from tropism.models.events import DecisionMade, ModelObserved
-from tropism.models.rows import rows_of
+from tropism.models.rows import number_of, rows_of
+from tropism.models.sketch.categories import Categories
 from tropism.models.sketch.features import FeatureSketch
 from tropism.models.sketch.histogram import Histogram
 from tropism.models.sketch.latency import LatencySketch
@@ -68,14 +70,20 @@ class Observer:
     def _count(self, place: tuple[int, int], group: Sequence[DecisionMade]) -> None:
         start_us, version = place
         window = self._windows.get(place) or self._open(version, start_us)
-        rows = rows_of(self._names, [made.features for made in group])
         self._windows[place] = _Window(
             version,
             start_us,
-            window.features.observe(rows.columns),
+            self._seen(window.features, [made.features for made in group]),
             window.outputs.observe([made.output for made in group]),
             window.latency.observe([made.latency_us / MICROSECONDS for made in group]),
         )
+
+    def _seen(self, sketch: FeatureSketch, features: Sequence[list[Any]]) -> FeatureSketch:
+        """Return a sketch after feature rows: it is counted while a commit is made, so nothing may raise."""
+        try:
+            return sketch.observe(rows_of(self._names, features).columns)
+        except Exception:  # noqa: BLE001 (a feature may hold anything, and one value must not stop a service)
+            return sketch.observe(_usable(sketch, features))
 
     def _open(self, version: int, start_us: int) -> _Window:
         outputs = Histogram(
@@ -105,3 +113,17 @@ class Observer:
         stored = msgspec.msgpack.decode(data, type=_Stored)
         self._references = stored.references
         self._windows = {(window.start_us, window.version): window for window in stored.windows}
+
+
+def _usable(sketch: FeatureSketch, features: Sequence[list[Any]]) -> list[list[Any]]:
+    """Return rows as columns that a sketch can count: what is no number is missing, no category another."""
+    width = len(sketch.features)
+    rows = [row if len(row) == width else [None] * width for row in features]
+    return [
+        [_category(row[n]) if isinstance(each, Categories) else number_of(row[n]) for row in rows]
+        for n, each in enumerate(sketch.features)
+    ]
+
+
+def _category(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | float) else True

@@ -7,7 +7,7 @@ import msgspec
 from tropism.core.envelope import Envelope
 from tropism.core.errors import InvalidInputError
 from tropism.core.time import to_us
-from tropism.models.events import DecisionMade, OutcomeLearned, OutcomeMissed, OutcomeUnmatched
+from tropism.models.events import DecisionMade, OutcomeLearned, OutcomeMissed, OutcomeUnmatched, joins
 from tropism.runtime.handler import Expired
 from tropism.runtime.inject import Output, State, use
 from tropism.runtime.service import Service
@@ -35,12 +35,14 @@ def outcome_service(model: "Model") -> Service:
 
     A decision without an outcome before ``within`` has passed is missed, as is one that another on its
     subject supersedes. An outcome that comes before its decision waits for it as long, and is then marked
-    early: it is no ground for training. One that stays without a decision is published as unmatched; so is
-    a second one of a decision that has its outcome, unless corrections are declared. An outcome that is no
-    probability becomes a dead letter.
+    early: it is no ground for training. It may be a late one of the decision before, so another that comes
+    in time corrects it, and stays early: nobody can tell whose the first was. One that stays without a
+    decision, or that another displaces while it waits, is published as unmatched; so is a second one of a
+    decision that has its outcome, unless corrections are declared. An outcome that is no probability
+    becomes a dead letter.
     """
     outcome = model.outcome
-    service = Service(f"{model.name}.outcomes")
+    service = Service(joins(model.name))
     ttl = outcome.within
 
     @service.on(DecisionMade, emits=(OutcomeLearned, OutcomeMissed))
@@ -48,11 +50,7 @@ def outcome_service(model: "Model") -> Service:
         made: list[Envelope[DecisionMade]], pending: State[Pending] = use("pending", ttl=ttl)
     ) -> list[Output]:
         mine = (envelope for envelope in made if envelope.data.model == model.name)
-        return [
-            output
-            for envelope in mine
-            for output in _decided(envelope, pending, corrections=outcome.corrections)
-        ]
+        return [output for envelope in mine for output in _decided(envelope, pending)]
 
     @service.on(outcome.event, by=outcome.by, emits=(OutcomeLearned, OutcomeUnmatched))
     def learned(
@@ -75,7 +73,7 @@ def outcome_service(model: "Model") -> Service:
     return service
 
 
-def _decided(envelope: Envelope[DecisionMade], pending: State[Pending], *, corrections: bool) -> list[Output]:
+def _decided(envelope: Envelope[DecisionMade], pending: State[Pending]) -> list[Output]:
     made = envelope.data
     before = pending.get(made.subject)
     now = Pending(
@@ -92,7 +90,7 @@ def _decided(envelope: Envelope[DecisionMade], pending: State[Pending], *, corre
     if before.decision_id is None:
         value = before.value or 0.0
         known = msgspec.structs.replace(now, value=value, early=True)
-        _keep(pending, made.subject, known, corrections=corrections)
+        pending.set(known, made.subject)
         return [Output(_outcome(made.model, made.subject, known, value), envelope)]
     pending.set(now, made.subject)
     if before.value is not None:
@@ -105,15 +103,20 @@ def _learned(model: "Model", envelope: Envelope[Any], value: float, pending: Sta
     known = pending.get(subject)
     if known is None or known.decision_id is None:
         pending.set(Pending(value=value), subject)
-        return []
+        return [] if known is None else [_unmatched(model, envelope, known.value or 0.0)]
     if known.value == value:
         return []
-    if known.value is not None and envelope.time_us - known.decided_us >= to_us(model.outcome.within):
-        return [Output(OutcomeUnmatched(model=model.name, subject=subject, value=value), envelope)]
+    if envelope.time_us - known.decided_us >= to_us(model.outcome.within):
+        # Too late, also where a worker that was away has the two at hand together.
+        return [_unmatched(model, envelope, value)]
     revision = known.revision + (known.value is not None)
     learned = msgspec.structs.replace(known, value=value, revision=revision)
     _keep(pending, subject, learned, corrections=model.outcome.corrections)
     return [Output(_outcome(model.name, subject, learned, value), envelope)]
+
+
+def _unmatched(model: "Model", envelope: Envelope[Any], value: float) -> Output:
+    return Output(OutcomeUnmatched(model=model.name, subject=envelope.subject, value=value), envelope)
 
 
 def _keep(pending: State[Pending], subject: str, known: Pending, *, corrections: bool) -> None:

@@ -1,24 +1,26 @@
 """Training rows, read from exact ranges of the log."""
 
 import gc
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from tropism.core.envelope import Stored
-from tropism.models.decided import TOPIC, Decided, chunks_of, decided_in, pack, taken, together, unpack
-from tropism.models.rows import TrainingRows
+from tropism.models.chunks import Chunk, chunks_of
+from tropism.models.decided import all_decided, decided_in, pack_decided, unpack_decided
+from tropism.models.known import Known, known_of
+from tropism.models.learned import all_learned, known_by, learned_in, pack_learned, unpack_learned
 from tropism.ports.log import Log, Partition
 from tropism.ports.opening import open_url
 from tropism.runtime.cursor import name_of
+from tropism.runtime.watermarks import FOREVER_US
 
 TOPICS = ("decisions", "outcomes")
 READ_COUNT = 20_000
+STAMP_BYTES = 8
 
 Ranges = dict[str, tuple[int, int]]
 """Per partition, ``topic/number``, the offsets from the first up to the second."""
@@ -31,35 +33,28 @@ class Source(msgspec.Struct, frozen=True):
     records: dict[str, list[Stored]] = {}
 
 
-class Known(NamedTuple):
-    """Training rows, and what the champion of the time said of each, NaN where it was not asked."""
+class _Codec(NamedTuple):
+    """How records of a topic become columns, and columns bytes."""
 
-    rows: TrainingRows
-    champion: NDArray[np.float64]
-
-
-class _Outcome(msgspec.Struct, gc=False):
-    model: str
-    decision_id: str
-    value: float
-    decided_us: int
-    version: int
-    output: float | None
-    others: dict[str, float] = {}
-    early: bool = False
-
-
-class _Label(NamedTuple):
-    known_us: int
-    value: float
-    decided_us: int
-    champion: float
+    decode: Callable[[Sequence[Stored]], Any]
+    pack: Callable[[Any], bytes]
+    unpack: Callable[[bytes], Any]
 
 
 async def ranges_until(log: Log, known_until_us: int) -> Ranges:
-    """Return, per partition of decisions and outcomes, the offsets of what was known by an instant."""
+    """Return, per partition of decisions and outcomes, the offsets up to all that was known by an instant.
+
+    In event time a service that is behind adds to a partition what is older than what another one added:
+    the range ends behind the last of it, and holds newer ones too.
+    """
     ends = await log.ends(TOPICS)
-    return {name_of(p): (0, await _first_after(log, p, end, known_until_us)) for p, end in ends.items()}
+    ranges: Ranges = {}
+    for partition, end in ends.items():
+        stop = await _first_after(log, partition, end, known_until_us)
+        async for page in _pages(log, name_of(partition), stop, end):
+            stop = max([stop, *(s.offset + 1 for s in page if s.record.time_us <= known_until_us)])
+        ranges[name_of(partition)] = 0, stop
+    return ranges
 
 
 async def _first_after(log: Log, partition: Partition, end: int, known_until_us: int) -> int:
@@ -87,16 +82,19 @@ async def source_of(log: Log, ranges: Ranges) -> Source:
 
 
 async def _read(log: Log, where: str, start: int, stop: int) -> list[Stored]:
+    return [each async for page in _pages(log, where, start, stop) for each in page]
+
+
+async def _pages(log: Log, where: str, start: int, stop: int) -> AsyncIterator[Sequence[Stored]]:
     topic, _, number = where.rpartition("/")
     partition = (topic, int(number))
-    found: list[Stored] = []
     while start < stop:
-        page = (await log.read({partition: start}, count_max=READ_COUNT)).get(partition, ())
+        count_max = min(READ_COUNT, stop - start)
+        page = (await log.read({partition: start}, count_max=count_max)).get(partition, ())
         if not page:
             break
-        found.extend(page if page[-1].offset < stop else [each for each in page if each.offset < stop])
+        yield page if page[-1].offset < stop else [each for each in page if each.offset < stop]
         start = page[-1].offset + 1
-    return found
 
 
 def known_rows(
@@ -104,38 +102,35 @@ def known_rows(
     names: tuple[str, ...],
     records: Mapping[str, Sequence[Stored]],
     *,
-    decided: Sequence[Decided] = (),
+    known_until_us: int = FOREVER_US,
     rows_max: int | None = None,
     champion: int = 0,
 ) -> Known:
-    """Return the rows of a model that have an outcome, sorted by (known at, decision id).
-
-    ``decided`` are decisions that were read before, beside those among the records.
-    """
-    with _no_collection():
-        labels = _labels(records, model, str(champion))
-        pages = (page for where, page in records.items() if where.startswith(f"{TOPIC}/"))
-        parts = [*decided, *(decided_in(page, model, names) for page in pages)]
-        mine = together(parts, len(names))
-        places = _order(mine.ids, labels)
-        if rows_max is not None:
-            places = places[-rows_max:]
-        found = [labels[mine.ids[place]] for place in places.tolist()]
-        rows = TrainingRows(
-            names=names,
-            columns=[taken(column, places) for column in mine.columns],
-            outcomes=np.array([label.value for label in found], dtype=np.float64),
-            decided_us=np.array([label.decided_us for label in found], dtype=np.int64),
-            known_us=np.array([label.known_us for label in found], dtype=np.int64),
-        )
-    return Known(rows, np.array([label.champion for label in found], dtype=np.float64))
+    """Return the rows of a model whose outcome was known by an instant, sorted by (known at, decision id)."""
+    parts = {
+        topic: [_decoded(codec, page) for where, page in records.items() if where.startswith(f"{topic}/")]
+        for topic, codec in _codecs(model, names).items()
+    }
+    return _known(names, parts, known_until_us, rows_max, champion)
 
 
-def _order(ids: list[str], labels: Mapping[str, _Label]) -> NDArray[np.int64]:
-    """Return the places of decisions that have an outcome, in the order of (known at, decision id)."""
-    by_id = sorted((place for place, id in enumerate(ids) if id in labels), key=ids.__getitem__)
-    known_us = np.array([labels[ids[place]].known_us for place in by_id], dtype=np.int64)
-    return np.array(by_id, dtype=np.int64)[np.argsort(known_us, kind="stable")]
+def _codecs(model: str, names: tuple[str, ...]) -> dict[str, _Codec]:
+    return {
+        "decisions": _Codec(lambda records: decided_in(records, model, names), pack_decided, unpack_decided),
+        "outcomes": _Codec(lambda records: learned_in(records, model), pack_learned, unpack_learned),
+    }
+
+
+def _known(
+    names: tuple[str, ...],
+    parts: Mapping[str, Sequence[Any]],
+    known_until_us: int,
+    rows_max: int | None,
+    champion: int,
+) -> Known:
+    decided = all_decided(parts["decisions"], len(names))
+    learned = known_by(all_learned(parts["outcomes"]), known_until_us)
+    return known_of(names, decided, learned, rows_max=rows_max, champion=champion)
 
 
 @contextmanager
@@ -158,68 +153,70 @@ async def read_known(
     *,
     log_id: str = "",
     chunks: Mapping[str, bytes] | None = None,
+    known_until_us: int = FOREVER_US,
     rows_max: int | None = None,
     champion: int = 0,
 ) -> tuple[Known, dict[str, bytes]]:
-    """Return the rows in ranges of the log that a URL opens, and what was decoded for the first time.
+    """Return the rows known by an instant in ranges of the log that a URL opens, and what was newly decoded.
 
     ``chunks`` holds, by name, what was decoded before; without it, everything is read from the log.
     """
-    decided: list[Decided] = []
+    codecs = _codecs(model, names)
+    parts: dict[str, list[Any]] = {topic: [] for topic in codecs}
     fresh: dict[str, bytes] = {}
-    rest = dict(ranges)
+    whole = [] if chunks is None else chunks_of(log_id, model, names, ranges)
     store = await open_url(url)
     try:
-        for chunk in () if chunks is None else chunks_of(log_id, model, names, ranges):
-            part = None if chunks is None else _decoded(chunks.get(chunk.name))
-            if part is None:
-                page = await _read(store.log, chunk.where, chunk.start, chunk.stop)
-                with _no_collection():
-                    part = decided_in(page, model, names)
-                with suppress(msgspec.MsgspecError, OverflowError, TypeError):
-                    fresh[chunk.name] = pack(part)
-            decided.append(part)
-            rest[chunk.where] = chunk.stop, ranges[chunk.where][1]
-        records = {where: await _read(store.log, where, *found) for where, found in rest.items()}
+        for where, (start, stop) in ranges.items():
+            topic = where.partition("/")[0]
+            mine = [chunk for chunk in whole if chunk.where == where]
+            parts[topic] += await _chunks(store.log, codecs[topic], mine, chunks or {}, fresh)
+            rest = mine[-1].stop if mine else start
+            async for page in _pages(store.log, where, rest, stop):
+                parts[topic].append(_decoded(codecs[topic], page))
     finally:
         await store.close()
-    known = known_rows(model, names, records, decided=decided, rows_max=rows_max, champion=champion)
-    return known, fresh
+    return _known(names, parts, known_until_us, rows_max, champion), fresh
 
 
-def _decoded(data: bytes | None) -> Decided | None:
-    """Return what was decoded before, None where it is not there or not whole."""
-    if data is None:
-        return None
-    try:
-        return unpack(data)
-    except (msgspec.MsgspecError, ValueError):
-        return None
-
-
-def _labels(records: Mapping[str, Sequence[Stored]], model: str, champion: str) -> dict[str, _Label]:
-    """Return, per decision, when its outcome was known first, and its latest value."""
-    decoder = msgspec.json.Decoder(_Outcome)
-    found: dict[str, _Label] = {}
-    for stored in _of(records, "outcomes.learned.v1"):
-        outcome = decoder.decode(stored.record.data)
-        if outcome.model != model or outcome.early:
-            continue
-        before = found.get(outcome.decision_id)
-        known_us = stored.known_us if before is None else before.known_us
-        output = outcome.output if str(outcome.version) == champion else outcome.others.get(champion)
-        found[outcome.decision_id] = _Label(
-            known_us, outcome.value, outcome.decided_us, math.nan if output is None else output
-        )
+async def _chunks(
+    log: Log, codec: _Codec, chunks: Sequence[Chunk], kept: Mapping[str, bytes], fresh: dict[str, bytes]
+) -> list[Any]:
+    """Return the columns of chunks, and put what was not kept, not whole or not theirs to the fresh ones."""
+    found = []
+    for chunk in chunks:
+        stamp = await _stamp(log, chunk)
+        part = _unpacked(codec, kept.get(chunk.name), stamp)
+        if part is None:
+            part = _decoded(codec, await _read(log, chunk.where, chunk.start, chunk.stop))
+            with suppress(msgspec.MsgspecError, OverflowError, TypeError, ValueError):
+                fresh[chunk.name] = stamp + codec.pack(part)
+        found.append(part)
     return found
 
 
-def _of(records: Mapping[str, Sequence[Stored]], event_type: str) -> list[Stored]:
-    topic = event_type.partition(".")[0]
-    return [
-        stored
-        for where, page in records.items()
-        if where.startswith(f"{topic}/")
-        for stored in page
-        if stored.record.type == event_type
-    ]
+async def _stamp(log: Log, chunk: Chunk) -> bytes:
+    """Return what tells a chunk from one that lay there before the database was restored from a backup.
+
+    That is the record at its end: the log only grows, so what is the same there was so before.
+    """
+    topic, _, number = chunk.where.rpartition("/")
+    partition = (topic, int(number))
+    page = (await log.read({partition: chunk.stop - 1}, count_max=1)).get(partition, ())
+    last = [(each.record.id, each.record.time_us, each.record.data) for each in page]
+    return blake2b(msgspec.msgpack.encode(last), digest_size=STAMP_BYTES).digest()
+
+
+def _decoded(codec: _Codec, records: Sequence[Stored]) -> Any:
+    with _no_collection():
+        return codec.decode(records)
+
+
+def _unpacked(codec: _Codec, data: bytes | None, stamp: bytes) -> Any:
+    """Return what was decoded before, None where it is not there, not whole, or of another log's records."""
+    if data is None or data[:STAMP_BYTES] != stamp:
+        return None
+    try:
+        return codec.unpack(data[STAMP_BYTES:])
+    except (msgspec.MsgspecError, ValueError, TypeError):
+        return None

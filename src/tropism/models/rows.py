@@ -1,5 +1,6 @@
 """Rows of features and outcomes, as columns."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -76,3 +77,12 @@ def schema_of(names: Sequence[str]) -> str:
 def rows_of(names: tuple[str, ...], features: Sequence[Sequence[Any]]) -> Rows:
     """Return feature rows as columns."""
     return Rows(names, [list(column) for column in zip(*features, strict=True)])
+
+
+def number_of(value: Any) -> float:
+    """Return a value as the number that it counts as among numbers, NaN if it is none."""
+    try:
+        number = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    return math.nan if number.ndim else float(number)

@@ -1,4 +1,4 @@
-"""Special functions that the tests need: tails of the chi-square and the incomplete beta, in pure Python."""
+"""Special functions that the tests need, in pure Python: chi-square and Student tails, incomplete beta."""
 
 import math
 
@@ -61,6 +61,26 @@ def _gamma_fraction(shape: float, x: float) -> float:
         if abs(c * d - 1.0) < 1e-15:
             break
     return value
+
+
+def student_tail(statistic: float, freedom: float) -> float:
+    """Give P(T >= statistic) for Student's t: the standard normal where the degrees of freedom are infinite.
+
+    Raises: InvalidInputError if freedom < 1 or the statistic is NaN.    Source: DLMF 8.17 and A&S 26.7.1.
+    """
+    if not freedom >= 1.0 or math.isnan(statistic):
+        raise InvalidInputError(
+            f"Cannot take Student's tail at {statistic!r}: it has {freedom!r} degrees of freedom. "
+            "Give a statistic that is a number and at least 1 degree."
+        )
+    if math.isinf(freedom):
+        return 0.5 * math.erfc(statistic / math.sqrt(2.0))
+    share = freedom / (freedom + statistic * statistic)
+    if share in {0.0, 1.0}:
+        tail = 0.5 * share
+    else:
+        tail = 0.5 * math.exp(log_incomplete_beta(freedom / 2.0, 0.5, share))
+    return tail if statistic >= 0.0 else 1.0 - tail
 
 
 def log_beta(a: float, b: float) -> float:

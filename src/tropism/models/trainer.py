@@ -7,7 +7,7 @@ from uuid import uuid4
 import msgspec
 
 from tropism.core.errors import InvalidInputError, NotSupportedError, TropismError
-from tropism.models.decided import chunks_of, prefix_of
+from tropism.models.chunks import chunks_of, prefix_of
 from tropism.models.events import TrainingFailed, TrainingRequested, VersionTrained
 from tropism.models.site import Here, OnSite
 from tropism.models.training import Made, Spec, job_of, spec_of
@@ -83,6 +83,8 @@ async def make(model: "Model", request: TrainingRequested, platform: Platform, l
         return Made(cause=str(error))
     # They save time, nothing more: what cannot be kept is decoded again.
     with suppress(TropismError):
+        # What was there and is decoded again was not whole; other bytes cannot be put over it.
+        await platform.blobs.delete([name for name in made.chunks if name in (spec.chunks or {})])
         for name, data in made.chunks.items():
             await platform.blobs.put(name, data)
     return made
@@ -94,7 +96,7 @@ async def _chunks(spec: Spec, blobs: Blobs) -> dict[str, bytes] | None:
         return None
     found: dict[str, bytes] = {}
     with suppress(TropismError):
-        there = set(await blobs.names(prefix_of(spec.log_id, spec.model, spec.names)))
+        there = set(await blobs.names(prefix_of(spec.log_id, spec.model)))
         for chunk in chunks_of(spec.log_id, spec.model, spec.names, spec.ranges):
             if chunk.name in there:
                 found[chunk.name] = await blobs.get(chunk.name)

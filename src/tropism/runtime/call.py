@@ -143,7 +143,8 @@ class Caller:
         for index, event, _ in enlisted:
             # What a resource added is Tropism's own, so it fits its type.
             data = self._codec.encode(event, checked=False)
-            records.append((index, self._new(handler, deliveries[index].item, ordinals[index], event, data)))
+            record = self._new(handler, deliveries[index].item, ordinals[index], event, data)
+            records.append((index, self._fitting(handler, event, record)))
             ordinals[index] += 1
         if not outputs:
             return records
@@ -161,9 +162,13 @@ class Caller:
             record = self._new(handler, item, ordinal, output.event, self._codec.encode(output.event))
             if output.subject is not None:
                 record = msgspec.structs.replace(record, subject=output.subject)
+        return self._fitting(handler, output.event, record)
+
+    def _fitting(self, handler: Handler, event: Event, record: Record) -> Record:
+        """Return a record that the log can take. Raises: InvalidInputError if it is too large."""
         if len(record.data) > self._record_bytes_max:
             raise InvalidInputError(
-                f"Cannot publish {type(output.event).__name__!r} from {handler.name!r}: it has "
+                f"Cannot publish {type(event).__name__!r} from {handler.name!r}: it has "
                 f"{len(record.data)} bytes, more than the log's {self._record_bytes_max}. "
                 f"Put the payload into Blobs and its name into the event."
             )

@@ -338,14 +338,15 @@ class Worker:
             await self._aside.feed()
         room = self._options.in_flight_max - self._committer.in_flight
         count_max = 1 if self._calls.suspects else max(1, min(self._options.chunk, room))
+        now_us = self._platform.clock.now_us()
         arrivals, until_us = await self._intake.take(bound_us, count_max)
-        if self._live:
-            until_us = self._platform.clock.now_us()
-            if self._cursor.first_us is None:
-                self._cursor.first_us = until_us
         # What is due at a moment comes before its events, also where only some of those are at hand yet.
-        due_us = max(until_us, arrivals[-1][0]) if arrivals and not self._live else until_us
-        expired = await self._expiring.due(due_us)
+        due_us = max(until_us, arrivals[-1][0]) if arrivals else until_us
+        # Live, too, a state lives until all is read that was known by then, however long a worker was away.
+        expired = await self._expiring.due(min(until_us, now_us) if self._live else due_us)
+        if self._live:
+            until_us = due_us = now_us
+            self._cursor.first_us = self._cursor.first_us or now_us
         admitted = self._admission.admit(arrivals, expired, due_us, after_us=self._frontier_us)
         for stream, offset in self._intake.passed():
             self._progress[stream].pass_to(offset)

@@ -19,6 +19,7 @@ from tropism.models.policy import Policy
 from tropism.models.rows import Rows
 from tropism.models.serving import Decider
 from tropism.models.sketch.features import feature_sketch
+from tropism.runtime.call import Caller
 from tropism.runtime.inject import use
 from tropism.runtime.retry import Retry
 from tropism.runtime.service import Service
@@ -192,6 +193,21 @@ def test_those_who_ask_at_once_share_one_prediction():
     assert CALLS == [50]
     assert len(told) == len(recorded) == 50
     assert told["s3"].output == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_decision_larger_than_the_log_takes_fails_its_own_event_only(monkeypatch, many):
+    original = Caller.__init__
+
+    def small(self, *args, **more):
+        original(self, *args, **{**more, "record_bytes_max": 1000})
+
+    monkeypatch.setattr(Caller, "__init__", small)
+    large = Asked(id="s" * 800, x=0.1)
+    told, recorded, (letter,) = decided([large, *asks(3)], {"champion": Says()}, app=app_of(many=many))
+    assert (set(told), set(recorded)) == ({"s0", "s1", "s2"}, {"s0", "s1", "s2"})
+    assert letter.record.subject == large.id
+    assert "Cannot publish 'DecisionMade'" in letter.cause
 
 
 def test_a_handler_of_batches_decides_on_each_event_of_its_batch():

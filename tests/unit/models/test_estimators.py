@@ -1,9 +1,11 @@
 """Mixed columns become numbers in one way, whether they come as lists or as arrays."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-from tropism.models.estimators import encoding_of, hist_gradient_boosting
+from tropism.models.estimators import encoding_of, hist_gradient_boosting, logistic
 from tropism.models.rows import Rows, TrainingRows
 
 NAMES = ("place", "colour", "x")
@@ -39,3 +41,25 @@ def test_only_features_of_few_categories_are_split_as_such(most, split):
     predictor = hist_gradient_boosting(rows_of(), 0, max_iter=2, split_categories_max=most)
     found = predictor.estimator.is_categorical_
     assert split == [False, False] if found is None else found[:2].tolist() == split
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("fit", [partial(hist_gradient_boosting, max_iter=3), logistic])
+@pytest.mark.parametrize("nothing", [None, float("nan"), [1.0]], ids=str)
+def test_a_feature_without_any_value_in_training_tells_nothing_whatever_comes_later(fit, nothing):
+    rows = rows_of()
+    columns = [rows.columns[0], [nothing] * len(rows), rows.columns[2]]
+    predictor = fit(TrainingRows(NAMES, columns, rows.outcomes, rows.decided_us, rows.known_us), 3)
+    later = Rows(NAMES, [["p01"] * 5, [None, "red", 7.0, [1.0], {}], [0.5] * 5])
+    assert len(set(predictor.predict(later))) == 1
+
+
+@pytest.mark.parametrize("fit", [partial(hist_gradient_boosting, max_iter=3), logistic])
+def test_what_is_no_number_is_missing_in_a_column_of_numbers_and_unknown_among_categories(fit):
+    predictor = fit(rows_of(), 3)
+    odd = Rows(NAMES, [["p01"] * 6, ["red"] * 6, [None, "far", [1.0], {}, [], 10**400]])
+    assert len(set(predictor.predict(odd))) == 1
+    spelt = Rows(NAMES, [["p01"] * 2, ["red"] * 2, [0.25, "0.25"]])
+    assert len(set(predictor.predict(spelt))) == 1
+    unknown = Rows(NAMES, [["p01"] * 4, [None, "green", [1.0], 3.5], [0.5] * 4])
+    assert len(set(predictor.predict(unknown))) == 1

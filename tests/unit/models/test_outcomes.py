@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from tropism import testing
@@ -137,7 +138,46 @@ def test_without_corrections_a_second_outcome_is_unmatched():
     learned, missed, unmatched, _ = joined(scenario)
     assert [o.value for _, o in learned] == [1.0]
     assert missed == []
-    assert unmatched == [("s", 0.0)]
+    assert unmatched == [("s", 1.0), ("s", 0.0)]
+
+
+def test_an_outcome_that_another_displaces_while_it_waits_is_unmatched():
+    async def scenario(t):
+        for value in (0.0, 1.0, 0.5):
+            await t.publish(Known(id="s", value=value))
+            await t.advance(hours=1)
+        await t.publish(decision())
+
+    learned, missed, unmatched, _ = joined(scenario)
+    assert [(o.value, o.early) for _, o in learned] == [(0.5, True)]
+    assert (missed, unmatched) == ([], [("s", 0.0), ("s", 1.0)])
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["late", "told-twice"])
+@pytest.mark.parametrize("corrections", [False, True])
+def test_where_a_subject_recurs_a_decision_gets_its_own_outcome_in_the_end(late, corrections):
+    """An outcome too many or too late waits for the next decision; what comes after that one is its own."""
+
+    async def scenario(t):
+        scenario.ids = await t.publish(decision(n=1))
+        if not late:
+            await t.advance(hours=1)
+            await t.publish(Known(id="s", value=1.0))
+        await t.advance(hours=25)
+        await t.publish(Known(id="s", value=1.0, note="again"))
+        await t.advance(hours=1)
+        second = msgspec.structs.replace(decision(n=2), decided_us=instant_us(t.now))
+        scenario.ids += await t.publish(second)
+        await t.advance(hours=2)
+        await t.publish(Known(id="s", value=0.0))
+        await t.advance(hours=1)
+        await t.publish(Known(id="s", value=0.0, note="again"))
+
+    learned, missed, unmatched, _ = joined(scenario, corrections=corrections)
+    second = [(o.value, o.revision, o.early) for id, o in learned if id == scenario.ids[1]]
+    assert second == [(1.0, 0, True), (0.0, 1, True)]
+    assert [reason for _, reason, _ in missed] == (["expired"] if late else [])
+    assert unmatched == ([] if corrections else [("s", 0.0)])
 
 
 def test_with_corrections_another_value_corrects_and_the_same_value_says_nothing_new():

@@ -6,7 +6,7 @@ import pytest
 from scipy import special, stats
 
 from tropism.core.errors import InvalidInputError
-from tropism.models.special import chi_square_tail, gamma_tail, log_beta, log_incomplete_beta
+from tropism.models.special import chi_square_tail, gamma_tail, log_beta, log_incomplete_beta, student_tail
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 5, 13, 60, 400])
@@ -44,3 +44,16 @@ def test_log_beta_is_scipys():
 def test_impossible_statistics_are_refused(statistic, freedom):
     with pytest.raises(InvalidInputError, match="Give a statistic"):
         chi_square_tail(statistic, freedom)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 7, 30, 400, math.inf])
+@pytest.mark.parametrize("statistic", [-1e200, -40.0, -3.0, -0.1, 0.0, 1e-9, 0.1, 2.5, 3.5, 12.0, 1e200])
+def test_student_tail_is_scipys(statistic, freedom):
+    expected = stats.norm.sf(statistic) if freedom == math.inf else stats.t.sf(statistic, freedom)
+    assert student_tail(statistic, freedom) == pytest.approx(expected, rel=1e-9, abs=1e-190)
+
+
+@pytest.mark.parametrize(("statistic", "freedom"), [(float("nan"), 3), (1.0, 0), (1.0, float("nan"))])
+def test_impossible_students_are_refused(statistic, freedom):
+    with pytest.raises(InvalidInputError, match="Give a statistic"):
+        student_tail(statistic, freedom)

@@ -118,6 +118,44 @@ def test_decisions_without_a_version_open_no_window():
     assert found.observe([made(rows(1)[0], decided_us=0, version=0)], until_us=10**12) == []
 
 
+ODD = [
+    None,
+    1.5,
+    float("nan"),
+    float("inf"),
+    2**70,
+    10**400,
+    True,
+    "2.5",
+    "a",
+    "n/a",
+    [1.0],
+    ["a"],
+    {"a": 1},
+    {},
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(ODD), st.sampled_from(ODD)), min_size=1, max_size=8))
+def test_whatever_a_feature_holds_it_is_counted_and_the_same_however_it_is_cut(values):
+    """Windows are counted while a commit is made: a value that nobody expected must not stop a service."""
+    decisions = [made(list(row), decided_us=n) for n, row in enumerate(values)]
+    (whole,) = observer().observe(decisions, until_us=10**12)
+    assert [each.rows for each in whole.features.features] == [len(values)] * 2
+    found = observer()
+    for decision in decisions:
+        found.observe([decision], until_us=0)
+    assert found.observe([], until_us=10**12) == [whole]
+
+
+def test_what_is_no_number_is_missing_and_what_is_no_category_is_another():
+    rows_seen = [["a", 0.5], ["b", "far"], [["a"], [0.5]], [None, None], ["a"], []]
+    (seen,) = observer().observe([made(row, decided_us=0) for row in rows_seen], until_us=10**12)
+    kind, size = seen.features.features
+    assert (dict(zip(kind.categories, kind.counts, strict=True))["a"], kind.others, kind.missing) == (1, 1, 3)
+    assert (sum(size.counts), size.missing) == (1, 5)
+
+
 def test_references_are_kept_for_the_versions_that_acted_last():
     found = observer()
     for version in range(3, 3 + 3 * REFERENCES_KEPT):
