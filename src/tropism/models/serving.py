@@ -163,6 +163,11 @@ class OpenedDecider:
         return known
 
     async def _flush(self) -> None:
+        there = 0
+        while there < len(self._waiting):
+            # As long as others join, one more turn: they may be about to be called.
+            there = len(self._waiting)
+            await asyncio.sleep(0)
         waiting, self._waiting, self._flushing = self._waiting, [], None
         try:
             await self._predict(waiting)

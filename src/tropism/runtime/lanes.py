@@ -22,8 +22,9 @@ class Lanes:
     """A lane a key: its deliveries go one after another, those of different lanes at the same time.
 
     Handlers of one event are called by a task that goes from front to front, and another one stands by: it
-    takes over when a call waits. So there are as many tasks as calls that wait, not one a call, which would
-    cost more than most calls do. What a handler sets in a context variable, a later call may find there.
+    takes over when a call waits. A task a call would cost more than most calls do; only handlers that were
+    seen to wait have one, so that their calls wait together. What a handler sets in a context variable, a
+    later call may find there.
 
     A handler of batches takes the front of every lane that waits for it, one batch at a time: it starts
     at once when idle, and collects while it is busy. A batch that fails is halved until the failing row
@@ -47,6 +48,7 @@ class Lanes:
         self._lanes: dict[str, list[Delivery]] = {}
         self._fronts: deque[Delivery] = deque()
         self._standby: asyncio.Task[None] | None = None
+        self._waiting: set[Handler] = set()
         self._ready: dict[Handler, dict[str, None]] = {}
         self._batching: set[Handler] = set()
         self._limits: dict[Handler, int] = {}
@@ -128,6 +130,8 @@ class Lanes:
     async def _go_on(self) -> None:
         """Make the calls at the fronts, one after the other."""
         self._standby = None
+        # It is this one's turn because what they call waits for something.
+        self._waiting.update(handler for _, handler in self._calls.values())
         task, fronts = asyncio.current_task(), self._fronts
         assert task is not None  # noqa: S101 (a coroutine of ours runs in a task)
         begun = self._clock.monotonic()
@@ -135,6 +139,9 @@ class Lanes:
             if not fronts:
                 return
             delivery = fronts.popleft()
+            if delivery.handler in self._waiting:
+                self._start_alone(delivery)
+                continue
             if fronts and self._standby is None:
                 self._standby = self._start(self._go_on())
             handler = delivery.handler
@@ -145,6 +152,10 @@ class Lanes:
             if started - begun > TURN_SECONDS:
                 break
         self._start_all()
+
+    def _start_alone(self, delivery: Delivery) -> None:
+        handler = delivery.handler
+        self._calls[self._start(self._run(handler, (delivery,)))] = self._clock.monotonic(), handler
 
     async def _run(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         try:
