@@ -13,12 +13,16 @@ from tropism.models.state import Arm, Block, LoopState
 EXPECTED = 0.25
 """Added to a loss less its expectation, which is -1/4 at least, so that it is never negative."""
 
+WORST = 1.0
+"""The loss of a version that was asked and gave no output: an answer cannot cost more."""
+
 
 def learn(state: LoopState, learned: Sequence[tuple[int, OutcomeLearned]], policy: Policy) -> LoopState:
     """Return the state after outcomes, each with when it was known, in their order.
 
-    Corrections and early ones teach nothing here. The tests take each outcome for which both sides gave an
-    output; the gate bets on means of blocks of time.
+    Corrections and early ones teach nothing here. The tests take each outcome for which both sides were
+    asked, and count the worst loss for one that failed: else a version that answers only what is easy would
+    win. The gate bets on means of blocks of time.
     """
     gains: list[tuple[int, float]] = []
     regrets: list[float] = []
@@ -30,13 +34,14 @@ def learn(state: LoopState, learned: Sequence[tuple[int, OutcomeLearned]], polic
         if outcome.early or outcome.revision:
             continue
         count += 1
-        output = output_of(outcome, champion)
-        if output is None or champion is None:
+        loss = loss_of(outcome, champion)
+        if loss is None or champion is None:
             continue
-        loss = (output - outcome.value) ** 2
-        losses.append(loss)
-        if outcome.decided_us >= champion.since_us:
-            surprises.append(loss - output * (1.0 - output) + EXPECTED)
+        output = output_of(outcome, champion)
+        if output is not None:
+            losses.append(loss)
+            if outcome.decided_us >= champion.since_us:
+                surprises.append(loss - output * (1.0 - output) + EXPECTED)
         of_challenger = loss_of(outcome, challenger)
         if of_challenger is not None:
             gains.append((known_us, loss - of_challenger))
@@ -76,16 +81,18 @@ def _gated(
 
 
 def output_of(outcome: OutcomeLearned, arm: Arm | None) -> float | None:
-    """Return what a version said of a decision's input, None where it was not asked."""
+    """Return what a version said of a decision's input, None where it was not asked or failed."""
     if arm is None:
         return None
     return outcome.output if outcome.version == arm.version else outcome.others.get(str(arm.version))
 
 
 def loss_of(outcome: OutcomeLearned, arm: Arm | None) -> float | None:
-    """Return the squared error of a version on an outcome, None where it gave no output for it."""
+    """Return the squared error of a version on an outcome, the worst where it failed, None if not asked."""
     output = output_of(outcome, arm)
-    return None if output is None else (output - outcome.value) ** 2
+    if output is not None:
+        return (output - outcome.value) ** 2
+    return WORST if arm is not None and str(arm.version) in outcome.others else None
 
 
 def _observed(test: BettingTest | None, differences: list[float]) -> BettingTest | None:

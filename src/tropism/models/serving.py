@@ -256,12 +256,11 @@ class OpenedDecider:
         acting, arm = self._acting(rollout, envelope.subject)
         number = 0 if acting is None else acting.version
         output: float | None = None
-        others: dict[str, float] = {}
+        others: dict[str, float | None] = {}
         for version, each in said.items():
             checked = _checked(model.name, version, each)
             if version != number:
-                if not isinstance(checked, Exception):
-                    others[str(version)] = checked
+                others[str(version)] = None if isinstance(checked, Exception) else checked
             elif isinstance(checked, Exception):
                 return checked
             else:

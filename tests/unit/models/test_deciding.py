@@ -279,7 +279,8 @@ def test_a_version_that_only_watches_harms_nobody(role, misbehave):
         asks(20, bad={3, 7}), {"champion": Says(0.1), role: Says(0.2, misbehave)}
     )
     assert (len(told), letters) == (20, [])
-    assert {s for s, made in recorded.items() if made.others == {}} == {"s3", "s7"}
+    assert {s for s, made in recorded.items() if made.others == {"2": None}} == {"s3", "s7"}
+    assert all(made.others["2"] is not None for s, made in recorded.items() if s not in {"s3", "s7"})
 
 
 @pytest.mark.parametrize("misbehave", ["raise", "nan", "infinite", "big", "long"])
@@ -325,7 +326,7 @@ def lose(role):
 def test_a_challenger_whose_artifact_is_broken_harms_nobody(spoil):
     told, recorded, letters = decided(asks(5), {"champion": Says(), "challenger": Says(0.2)}, spoil=spoil)
     assert (len(told), letters) == (5, [])
-    assert recorded["s1"].others == {}
+    assert recorded["s1"].others == {"2": None}
 
 
 @pytest.mark.parametrize(

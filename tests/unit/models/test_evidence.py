@@ -23,7 +23,7 @@ from tests.unit.models.loop_states import (
 from tropism.core.time import days
 from tropism.models.betting import BettingTest
 from tropism.models.control import _enter, promote, review
-from tropism.models.events import ChallengerDropped, VersionPromoted, VersionRolledBack
+from tropism.models.events import ChallengerDropped, OutcomeLearned, VersionPromoted, VersionRolledBack
 from tropism.models.evidence import evidence_of, learn, loss_of, output_of
 from tropism.models.policy import Gate, Policy, RolloutPlan
 from tropism.models.state import LoopState, Request, Trained
@@ -69,9 +69,43 @@ def test_outcomes_count_also_before_there_is_a_version():
     assert learn(LoopState(), [(NOW, none)] * 3, POLICY) == LoopState(outcomes=3)
 
 
-def test_an_outcome_that_the_challenger_gave_no_output_for_is_no_pair():
+def test_an_outcome_that_the_challenger_was_not_asked_about_is_no_pair():
     state = learn(shadow(), [(NOW, learned(1, 1.0, 1, {1: 0.9}))], POLICY)
     assert (state.harm.count, state.loss_count) == (0, 1)
+
+
+def test_who_was_asked_and_gave_nothing_has_the_worst_loss():
+    outcome = learned(1, 1.0, 1, {1: 0.5, 2: None})
+    assert (loss_of(outcome, arm(2)), output_of(outcome, arm(2)), loss_of(outcome, arm(3))) == (
+        1.0,
+        None,
+        None,
+    )
+    state = learn(shadow(), [(NOW, outcome)], POLICY)
+    assert state.harm == BettingTest(margin=-0.004).observe(0.75)
+    assert state.block.total == -0.75
+    before = champion(previous=arm(9), watch=BettingTest(margin=-0.004))
+    acting = learned(1, 1.0, 3, {3: 0.5, 1: None, 9: 0.5})
+    after = learn(before, [(NOW, acting)], POLICY)
+    assert after.watch == BettingTest(margin=-0.004).observe(0.75)
+    assert (after.loss_count, after.alarm) == (0, None), "what it did not say has no quality of its own"
+
+
+def test_outcomes_on_record_before_failures_were_can_still_be_read():
+    whole = msgspec.to_builtins(learned(1, 1.0, 1, {1: 0.5, 2: 0.4}))
+    assert msgspec.json.decode(msgspec.json.encode(whole), type=OutcomeLearned).others == {"2": 0.4}
+    assert b"null" not in msgspec.json.encode(whole), "failures alone cost bytes"
+
+
+@pytest.mark.parametrize("answers", [0.2, 0.0])
+def test_a_challenger_that_fails_on_most_rows_is_dropped_however_good_it_is_on_the_others(answers):
+    source = random.Random(0)
+    stream = [
+        (at, msgspec.structs.replace(o, others={"2": o.value if source.random() < answers else None}))
+        for at, o in outcomes(400, {1: noisy}, chance=0.5)
+    ]
+    steps = _lived(stream, shadow())
+    assert [(type(s), s.version) for s in steps] == [(ChallengerDropped, 2)]
 
 
 def test_the_watch_takes_only_decisions_of_the_new_champion_s_time():
@@ -129,7 +163,12 @@ def test_how_outcomes_are_cut_into_batches_never_matters(cuts, seed, missing):
         (
             at,
             msgspec.structs.replace(
-                o, others={v: x for v, x in o.others.items() if source.random() >= missing}
+                o,
+                others={
+                    v: None if source.random() < missing else x
+                    for v, x in o.others.items()
+                    if source.random() >= missing
+                },
             ),
         )
         for at, o in stream
