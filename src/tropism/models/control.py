@@ -141,10 +141,12 @@ def promote(
     arm = arm or state.challenger
     assert arm is not None  # noqa: S101 (the caller saw it)
     evidence = evidence_of(state) if arm is state.challenger else {}
-    previous = state.champion
+    previous, request = state.champion, state.request
     state = msgspec.structs.replace(
         state,
         champion=msgspec.structs.replace(arm, since_us=moment.effective_us),
+        # Promoted before a review saw it trained, it is no longer waited for: else it would challenge itself.
+        request=None if request is not None and request.version == arm.version else request,
         challenger=None,
         canary=False,
         gate=None,

@@ -186,6 +186,26 @@ def test_any_version_can_be_promoted_by_name_and_the_challenger_beside_it_goes()
     assert (state.challenger, step.evidence) == (None, {})
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        requested(champion(versions=9)),
+        requested(shadow(canary=True, challenger=arm(2, since_us=NOW - HOUR), versions=9)),
+    ],
+)
+def test_a_version_promoted_by_name_while_it_is_waited_for_does_not_challenge_itself(before):
+    state, _ = promote(before, "ordered", "ada", POLICY, moment(), arm(9))
+    assert (state.champion.version, state.previous.version, state.request) == (9, 1, None)
+    after, events = reviewed(state, Trained(9, "artifact-9"), now_us=NOW + 6 * HOUR)
+    assert (after, events) == (state, [])
+
+
+def test_a_training_under_way_goes_on_while_another_version_is_promoted():
+    before = requested(champion(versions=9))
+    state, _ = promote(before, "ordered", "ada", POLICY, moment(), arm(3))
+    assert state.request == before.request
+
+
 # -- backtest ---------------------------------------------------------------------------------------
 
 WORSE = {"difference": -0.05, "standard_error": 0.01, "pairs": 500.0}
