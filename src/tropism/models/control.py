@@ -66,12 +66,19 @@ def _step(
     if request is not None and trained is not None and trained.version == request.version:
         # A canary has proved itself already and ends soon: what is new waits for it.
         return (state, None) if state.canary else _enter(state, trained, policy, moment)
-    if state.previous is not None and older(state.champion, policy.rollout.watch, moment.now_us):
+    if _watched(state, policy, moment.now_us):
         evidence = {n: v for n, v in evidence_of(state).items() if n.startswith("watch")}
         state = msgspec.structs.replace(state, previous=None, watch=None)
         watched = 0 if state.champion is None else state.champion.version
         return state, _told(WatchEnded, state, "watched long enough", LOOP, evidence, policy, moment, watched)
     return state, None
+
+
+def _watched(state: LoopState, policy: Policy, now_us: int) -> bool:
+    """Say whether the champion before has been kept beside the new one long enough, and to some purpose."""
+    seen = 0 if state.watch is None else state.watch.count
+    enough = seen >= policy.rollout.outcomes_min
+    return state.previous is not None and enough and older(state.champion, policy.rollout.watch, now_us)
 
 
 def _judge(state: LoopState, policy: Policy, moment: Moment) -> tuple[LoopState, Transition | None]:
@@ -82,14 +89,24 @@ def _judge(state: LoopState, policy: Policy, moment: Moment) -> tuple[LoopState,
     if harm.rejects(plan.harm_alpha):
         return drop(state, "worse than the champion", LOOP, policy, moment)
     proven = gate.rejects(policy.gate.alpha) and harm.count >= policy.gate.outcomes_min
-    if state.canary and older(state.challenger, plan.canary, moment.now_us):
-        return promote(state, "not worse in canary", LOOP, policy, moment)
-    if not state.canary and proven:
+    if state.canary:
+        return _after_canary(state, policy, moment)
+    if proven:
         if policy.approval:
             return state, None  # until a person orders its promotion
         if plan.canary_share > 0:
             return _canary(state, policy, moment)
         return promote(state, "proved in shadow", LOOP, policy, moment)
+    return state, None
+
+
+def _after_canary(state: LoopState, policy: Policy, moment: Moment) -> tuple[LoopState, Transition | None]:
+    """Return what becomes of a canary that has done no harm: time alone proves nothing."""
+    plan = policy.rollout
+    if older(state.challenger, plan.canary, moment.now_us) and state.tried >= plan.outcomes_min:
+        return promote(state, "not worse in canary", LOOP, policy, moment)
+    if older(state.challenger, max(plan.canary, plan.challenger_max), moment.now_us):
+        return drop(state, "too few outcomes in canary", LOOP, policy, moment)
     return state, None
 
 
@@ -129,7 +146,11 @@ def _canary(state: LoopState, policy: Policy, moment: Moment) -> tuple[LoopState
     evidence = evidence_of(state)
     challenger = msgspec.structs.replace(state.challenger, since_us=moment.effective_us)
     state = msgspec.structs.replace(
-        state, challenger=challenger, canary=True, harm=BettingTest(margin=-policy.rollout.harm_margin)
+        state,
+        challenger=challenger,
+        canary=True,
+        tried=0,
+        harm=BettingTest(margin=-policy.rollout.harm_margin),
     )
     return state, _told(CanaryStarted, state, "proved in shadow", LOOP, evidence, policy, moment)
 

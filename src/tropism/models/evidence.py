@@ -29,7 +29,7 @@ def learn(state: LoopState, learned: Sequence[tuple[int, OutcomeLearned]], polic
     losses: list[float] = []
     surprises: list[float] = []
     champion, challenger, previous = state.champion, state.challenger, state.previous
-    count = 0
+    count, tried = 0, state.tried
     for known_us, outcome in learned:
         if outcome.early or outcome.revision:
             continue
@@ -43,8 +43,10 @@ def learn(state: LoopState, learned: Sequence[tuple[int, OutcomeLearned]], polic
             if outcome.decided_us >= champion.since_us:
                 surprises.append(loss - output * (1.0 - output) + EXPECTED)
         of_challenger = loss_of(outcome, challenger)
-        if of_challenger is not None:
+        if challenger is not None and of_challenger is not None:
             gains.append((known_us, loss - of_challenger))
+            answered = output is not None and output_of(outcome, challenger) is not None
+            tried += answered and state.canary and outcome.decided_us >= challenger.since_us
         of_previous = loss_of(outcome, previous)
         if of_previous is not None and outcome.decided_us >= champion.since_us:
             regrets.append(loss - of_previous)
@@ -52,6 +54,7 @@ def learn(state: LoopState, learned: Sequence[tuple[int, OutcomeLearned]], polic
     return msgspec.structs.replace(
         state,
         outcomes=state.outcomes + count,
+        tried=tried,
         gate=gate,
         block=block,
         harm=_observed(state.harm, [-gain for _, gain in gains]),
@@ -113,6 +116,8 @@ def evidence_of(state: LoopState) -> dict[str, float]:
         if test is not None:
             found[f"{name}_e_value"] = test.e_value
             found[f"{name}_outcomes"] = float(test.count)
+    if state.canary:
+        found["canary_outcomes"] = float(state.tried)
     if state.loss_count:
         found["champion_brier"] = state.loss_total / state.loss_count
     return found

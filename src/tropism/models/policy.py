@@ -98,7 +98,9 @@ class RolloutPlan:
     """How a challenger that passed the gate comes to decide, and how long the old champion is kept beside.
 
     A challenger that proves nothing within ``challenger_max`` is replaced by a fresher one. One that is worse
-    by ``harm_margin``, at level ``harm_alpha``, is dropped or rolled back.
+    by ``harm_margin``, at level ``harm_alpha``, is dropped or rolled back. Time alone shows nothing: a canary
+    and a watch end well only with ``outcomes_min`` outcomes of decisions that were made while they lasted, in
+    a canary answered by both sides. A canary without them is dropped after ``challenger_max``; a watch goes on.
     """
 
     canary_share: float = 0.2
@@ -107,12 +109,14 @@ class RolloutPlan:
     harm_margin: float = 0.004
     challenger_max: timedelta = timedelta(days=10)
     watch: timedelta = timedelta(days=7)
+    outcomes_min: int = 10
 
     def __post_init__(self) -> None:
         """Refuse shares that are none, and margins that no test could use."""
         _within("rollout.canary_share", self.canary_share, -1e-9, 1.0)
         _within("rollout.harm_alpha", self.harm_alpha, 0.0, 1.0)
         _within("rollout.harm_margin", self.harm_margin, -1.0, 1.0)
+        _within("rollout.outcomes_min", self.outcomes_min, 0, 2**62)
 
 
 @dataclass(frozen=True, slots=True)

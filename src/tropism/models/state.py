@@ -61,6 +61,8 @@ class LoopState(msgspec.Struct, frozen=True):
     challenger: Arm | None = None
     previous: Arm | None = None
     canary: bool = False
+    tried: int = 0
+    """Outcomes of decisions made since the canary began, that champion and challenger both answered."""
     gate: BettingTest | None = None
     block: Block = Block()
     harm: BettingTest | None = None

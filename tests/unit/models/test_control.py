@@ -148,7 +148,7 @@ def test_without_a_canary_share_the_proven_challenger_is_promoted():
 
 
 def test_a_canary_is_promoted_at_its_end_and_not_before():
-    at = shadow(canary=True, challenger=arm(2, since_us=NOW - 12 * HOUR), lost=2)
+    at = shadow(canary=True, challenger=arm(2, since_us=NOW - 12 * HOUR), tried=10, lost=2)
     assert reviewed(at, now_us=NOW - 1)[1] == []
     state, events = reviewed(at)
     (step,) = events
@@ -156,6 +156,25 @@ def test_a_canary_is_promoted_at_its_end_and_not_before():
     assert step.rollout == Rollout(Served(2, "artifact-2"), None, 0.0, Served(1, "artifact-1"))
     assert state.watch is not None
     assert (state.lost, state.gate, state.harm, state.canary) == (0, None, None, False)
+
+
+def test_a_canary_is_not_promoted_on_time_alone_and_let_go_when_it_is_stale():
+    at = shadow(canary=True, challenger=arm(2, since_us=NOW - 4 * DAY), tried=9)
+    assert reviewed(at)[1] == [], "9 outcomes are too few, 10 are enough"
+    assert kinds(reviewed(msgspec.structs.replace(at, tried=10))[1]) == ["VersionPromoted"]
+    assert reviewed(at, now_us=NOW + DAY - 1)[1] == []
+    state, events = reviewed(at, now_us=NOW + DAY)
+    assert (kinds(events)[0], events[0].version) == ("ChallengerDropped", 2)
+    assert (events[0].reason, events[0].evidence["canary_outcomes"]) == ("too few outcomes in canary", 9.0)
+    assert (state.challenger, state.canary, state.lost) == (None, False, 1)
+
+
+def test_a_canary_longer_than_challenger_max_is_judged_at_its_end():
+    policy = with_policy(rollout=RolloutPlan(canary=days(3), challenger_max=days(1)))
+    at = shadow(canary=True, challenger=arm(2, since_us=NOW - 3 * DAY))
+    assert reviewed(at, policy=policy, now_us=NOW - 1)[1] == []
+    assert kinds(reviewed(at, policy=policy)[1])[:1] == ["ChallengerDropped"]
+    assert kinds(reviewed(msgspec.structs.replace(at, tried=10), policy=policy)[1]) == ["VersionPromoted"]
 
 
 @pytest.mark.parametrize("canary", [False, True])
@@ -302,12 +321,21 @@ def test_a_champion_that_is_worse_than_the_one_before_is_rolled_back():
 
 
 def test_the_watch_ends_when_its_time_is_over():
-    at = watched(champion=arm(2, since_us=NOW - 7 * DAY))
+    at = watched(
+        champion=arm(2, since_us=NOW - 7 * DAY), watch=BettingTest(margin=-0.004).observe_many([0.0] * 10)
+    )
     assert reviewed(at, now_us=NOW - 1)[1] == []
     state, events = reviewed(at)
     assert kinds(events) == ["WatchEnded"]
     assert (events[0].version, events[0].rollout.previous) == (2, None)
     assert (state.previous, state.watch) == (None, None)
+
+
+def test_the_watch_does_not_end_while_it_has_seen_next_to_nothing():
+    at = watched(
+        champion=arm(2, since_us=NOW - 7 * DAY), watch=BettingTest(margin=-0.004).observe_many([0.0] * 9)
+    )
+    assert reviewed(at, now_us=NOW + 2 * DAY)[0].previous is not None
 
 
 def test_without_a_champion_before_there_is_nothing_to_roll_back_to():
@@ -454,5 +482,6 @@ def test_a_raised_alarm_counts_from_the_first_review_that_sees_it():
 
 def test_a_promotion_and_a_request_may_come_from_one_review():
     at = shadow(canary=True, challenger=arm(2, since_us=NOW - 12 * HOUR), trainings_us=(NOW - 20 * DAY,))
+    at = msgspec.structs.replace(at, tried=10)
     _, events = reviewed(at, policy=with_policy(max_age=days(1)))
     assert kinds(events) == ["VersionPromoted", "TrainingRequested"]

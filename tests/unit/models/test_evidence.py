@@ -108,6 +108,26 @@ def test_a_challenger_that_fails_on_most_rows_is_dropped_however_good_it_is_on_t
     assert [(type(s), s.version) for s in steps] == [(ChallengerDropped, 2)]
 
 
+def test_a_canary_counts_outcomes_of_its_own_decisions_that_both_sides_answered():
+    before = shadow(canary=True, challenger=arm(2, since_us=NOW), harm=BettingTest(margin=-0.004))
+    taught = [
+        (NOW + 1, learned(n, 1.0, acting, said, decided_us=NOW + at))
+        for n, (acting, said, at) in enumerate(
+            [
+                (1, {1: 0.5, 2: 0.6}, -1),
+                (1, {1: 0.5, 2: 0.6}, 0),
+                (2, {2: 0.6, 1: 0.5}, 1),
+                (1, {1: 0.5, 2: None}, 1),
+                (2, {2: 0.6, 1: None}, 1),
+                (1, {1: 0.5}, 1),
+            ]
+        )
+    ]
+    after = learn(before, taught, POLICY)
+    assert (after.tried, after.harm.count, evidence_of(after)["canary_outcomes"]) == (2, 5, 2.0)
+    assert learn(msgspec.structs.replace(before, canary=False), taught, POLICY).tried == 0
+
+
 def test_the_watch_takes_only_decisions_of_the_new_champion_s_time():
     before = champion(previous=arm(9), champion=arm(1, since_us=NOW), watch=BettingTest())
     early = learned(1, 1.0, 1, {1: 0.5, 9: 0.5}, decided_us=NOW - 1)

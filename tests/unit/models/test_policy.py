@@ -24,6 +24,7 @@ from tropism.models.policy import Degradation, Drift, Gate, Policy, RolloutPlan
         lambda: RolloutPlan(canary_share=-0.1),
         lambda: RolloutPlan(harm_alpha=0.0),
         lambda: RolloutPlan(harm_margin=1.0),
+        lambda: RolloutPlan(outcomes_min=0),
         lambda: Policy(first_after=0),
         lambda: Policy(trainings_max=0),
         lambda: Policy(act_at=float("nan")),
