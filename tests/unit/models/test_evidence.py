@@ -155,6 +155,14 @@ def test_what_a_block_says_is_clipped_to_the_bound():
     assert state.gate == BettingTest(margin=0.0, bound=0.1).observe_many([0.1, 0.1])
 
 
+def test_a_test_that_began_under_another_policy_goes_on_with_its_own_bound():
+    policy = Policy(gate=Gate(margin=0.0, block_outcomes_min=1, bound=0.5))
+    state = shadow(gate=BettingTest(margin=0.0, bound=0.1))
+    for n in range(3):
+        state = learn(state, [(NOW + n * DAY, learned(n, 1.0, 1, {1: 0.0, 2: 1.0}))], policy)
+    assert state.gate == BettingTest(margin=0.0, bound=0.1).observe_many([0.1, 0.1])
+
+
 def test_evidence_names_only_what_there_is():
     assert evidence_of(LoopState()) == {}
     assert set(evidence_of(shadow(loss_count=2, loss_total=0.5))) == {
