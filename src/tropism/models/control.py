@@ -17,7 +17,7 @@ from tropism.models.events import (
 from tropism.models.evidence import EXPECTED, evidence_of
 from tropism.models.gating import evidence_in, refusal
 from tropism.models.policy import Policy
-from tropism.models.state import Arm, Block, LoopState, Moment, Seen, Trained, older, rollout_of
+from tropism.models.state import Arm, Block, LoopState, Moment, Seen, Trained, is_proven, older, rollout_of
 from tropism.models.triggers import patience_us, request_training, training_reason
 
 LOOP = "policy"
@@ -83,15 +83,14 @@ def _watched(state: LoopState, policy: Policy, now_us: int) -> bool:
 
 def _judge(state: LoopState, policy: Policy, moment: Moment) -> tuple[LoopState, Transition | None]:
     """Return what becomes of the challenger now."""
-    gate, harm, plan = state.gate, state.harm, policy.rollout
-    if gate is None or harm is None or state.challenger is None:
+    harm, plan = state.harm, policy.rollout
+    if harm is None or state.challenger is None:
         return state, None
     if harm.rejects(plan.harm_alpha):
         return drop(state, "worse than the champion", LOOP, policy, moment)
-    proven = gate.rejects(policy.gate.alpha) and harm.count >= policy.gate.outcomes_min
     if state.canary:
         return _after_canary(state, policy, moment)
-    if proven:
+    if is_proven(state, policy):
         if policy.approval:
             return state, None  # until a person orders its promotion
         if plan.canary_share > 0:
@@ -128,7 +127,9 @@ def _enter(
         return first, _told(VersionPromoted, first, "first version", LOOP, evidence, policy, moment)
     reason = "trained"
     if state.challenger is not None:
-        reason = f"trained, in place of version {state.challenger.version} that proved nothing"
+        # One that waits for approval is replaced only by order, or if it knows too little of what came since.
+        fate = "was outdated" if is_proven(state, policy) else "proved nothing"
+        reason = f"trained, in place of version {state.challenger.version} that {fate}"
         evidence |= evidence_of(state)
     state = msgspec.structs.replace(
         state,

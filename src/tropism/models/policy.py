@@ -100,7 +100,8 @@ class RolloutPlan:
     A challenger that proves nothing within ``challenger_max`` is replaced by a fresher one. One that is worse
     by ``harm_margin``, at level ``harm_alpha``, is dropped or rolled back. Time alone shows nothing: a canary
     and a watch end well only with ``outcomes_min`` outcomes of decisions that were made while they lasted, in
-    a canary answered by both sides. A canary without them is dropped after ``challenger_max``; a watch goes on.
+    a canary answered by both sides. Without them a canary is dropped after ``challenger_max``, and a watch
+    goes on.
     """
 
     canary_share: float = 0.2
@@ -127,7 +128,8 @@ class Policy:
     version, and ``growth`` times the outcomes it learned from, each ask for another, at most one per
     ``cooldown`` (doubled after every challenger that lost in a row) and ``trainings_max`` per ``budget``.
     After ``rollbacks_max`` rollbacks per budget only persons train. With ``approval``, a challenger that
-    proved itself waits for a person's order; the first version, which replaces nobody, does not.
+    proved itself waits for a person's order, and does not grow stale; the first version, which replaces
+    nobody, does not wait.
     ``act_at`` is the output from which a decision acts. ``allowance`` is what effects lie behind their
     causes in event time; live, it is zero.
     """

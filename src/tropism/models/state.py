@@ -113,6 +113,14 @@ def older(arm: Arm | None, duration: timedelta, now_us: int) -> bool:
     return arm is not None and now_us - arm.since_us >= to_us(duration)
 
 
+def is_proven(state: LoopState, policy: Policy) -> bool:
+    """Say whether the challenger has proved in shadow what the gate asks for."""
+    gate, harm = state.gate, state.harm
+    if gate is None or harm is None:
+        return False
+    return gate.rejects(policy.gate.alpha) and harm.count >= policy.gate.outcomes_min
+
+
 def rollout_of(state: LoopState, policy: Policy) -> Rollout:
     """Return who decides, in a state."""
     return Rollout(

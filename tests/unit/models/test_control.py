@@ -199,6 +199,23 @@ def test_with_approval_a_proven_challenger_waits_for_a_person():
     assert (state.champion.version, step.by, step.reason) == (2, "ada", "ordered")
 
 
+def test_a_proven_challenger_does_not_grow_stale_while_it_waits_for_a_person():
+    policy = with_policy(approval=True)
+    waiting = shadow(
+        challenger=arm(2, since_us=NOW - 9 * DAY, known_us=NOW - 9 * DAY),
+        gate=proven(BettingTest(bound=0.5)),
+        harm=BettingTest().observe_many([0.0] * 5),
+        trainings_us=(NOW - 9 * DAY,),
+    )
+    assert reviewed(waiting, policy=policy) == (waiting, [])
+    unproven = msgspec.structs.replace(waiting, gate=BettingTest(bound=0.5))
+    assert [e.reason for e in reviewed(unproven, policy=policy)[1]] == ["stale challenger"]
+    ordered = msgspec.structs.replace(waiting, ordered="ordered by ada")
+    assert [e.reason for e in reviewed(ordered, policy=policy)[1]] == ["ordered by ada"]
+    (entered,) = reviewed(requested(waiting), Trained(9, "a"), policy)[1]
+    assert entered.reason == "trained, in place of version 2 that was outdated"
+
+
 def test_any_version_can_be_promoted_by_name_and_the_challenger_beside_it_goes():
     state, step = promote(shadow(), "ordered", "ada", POLICY, moment(), arm(1, since_us=0))
     assert (state.champion.version, state.champion.since_us) == (1, NOW + 6 * HOUR)
