@@ -255,7 +255,7 @@ class PromotionOrdered(Event, type="orders.promotion.v1", key="model"):
 
 
 class RollbackOrdered(Event, type="orders.rollback.v1", key="model"):
-    """A person wants the champion before back."""
+    """A person wants back what decided before: no canary, or where there is none, the champion before."""
 
     model: str
     by: str

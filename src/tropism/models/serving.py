@@ -258,7 +258,7 @@ class OpenedDecider:
         output: float | None = None
         others: dict[str, float | None] = {}
         for version, each in said.items():
-            checked = _checked(model.name, version, each)
+            checked = _checked(model.name, version, each, rollout)
             if version != number:
                 others[str(version)] = None if isinstance(checked, Exception) else checked
             elif isinstance(checked, Exception):
@@ -307,13 +307,22 @@ def _served(packed: list[Any] | None) -> Served | None:
     return None if packed is None else Served(packed[0], packed[1])
 
 
-def _checked(model: str, version: int, said: float | Exception) -> float | Exception:
+def _checked(model: str, version: int, said: float | Exception, rollout: Rollout) -> float | Exception:
     if isinstance(said, Exception) or (math.isfinite(said) and 0.0 <= said <= 1.0):
         return said
     return InvalidInputError(
         f"Cannot decide with {model}@{version}: its output is {said!r}, which is no probability. "
-        f"Roll it back with 'tropism models rollback {model}'."
+        + _remedy(model, version, rollout)
     )
+
+
+def _remedy(model: str, version: int, rollout: Rollout) -> str:
+    """Return which order lets another version decide."""
+    if rollout.champion is None or rollout.champion.version != version:
+        return f"End its canary with 'tropism models rollback {model}'."
+    if rollout.canary_share == 0 and rollout.previous is not None:
+        return f"Roll it back with 'tropism models rollback {model}'."
+    return f"Let another one decide with 'tropism models promote {model}@N'."
 
 
 def _unknown(event: Event) -> InvalidInputError:

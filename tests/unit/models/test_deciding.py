@@ -292,8 +292,7 @@ def test_a_champion_that_fails_on_a_row_is_retried_and_then_dead_lettered_for_th
     assert (letter.record.subject, letter.attempts) == ("s3", 3)
     assert len(told) == len(recorded) == 19
     if misbehave in {"nan", "infinite", "big"}:
-        assert "no probability" in letter.cause
-        assert "tropism models rollback m" in letter.cause
+        assert "no probability. Let another one decide with 'tropism models promote m@N'." in letter.cause
 
 
 def test_a_canary_that_fails_concerns_only_its_own_share():
@@ -306,6 +305,28 @@ def test_a_canary_that_fails_concerns_only_its_own_share():
     assert 30 <= len(letters) <= 90
     assert len(told) == 300 - len(letters)
     assert {e.arm for e in told.values()} == {"champion"}
+    assert all(
+        "m@2" in e.cause and "End its canary with 'tropism models rollback m'." in e.cause for e in letters
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "share", "remedy"),
+    [
+        ({"previous": Says(0.3)}, 0.0, "Roll it back with 'tropism models rollback m'."),
+        ({"challenger": Says(0.2), "previous": Says(0.3)}, 0.0, "Roll it back with 'tropism models rollback"),
+        (
+            {"challenger": Says(0.2), "previous": Says(0.3)},
+            1e-9,
+            "Let another one decide with 'tropism models",
+        ),
+        ({"challenger": Says(0.2)}, 0.0, "Let another one decide with 'tropism models promote m@N'."),
+    ],
+)
+def test_the_remedy_against_a_champion_without_output_is_an_order_that_would_be_taken(others, share, remedy):
+    versions = {"champion": Says(0.1, "nan"), **others}
+    _, _, (letter,) = decided(asks(3, bad={1}), versions, share=share, app=app_of(retry=Retry(attempts=1)))
+    assert remedy in letter.cause
 
 
 def corrupt(role):
