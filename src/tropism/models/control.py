@@ -19,6 +19,7 @@ from tropism.models.gating import evidence_in, refusal
 from tropism.models.policy import Policy
 from tropism.models.state import Arm, Block, LoopState, Moment, Seen, Trained, is_proven, older, rollout_of
 from tropism.models.triggers import patience_us, request_training, training_reason
+from tropism.models.windows import lapse
 
 LOOP = "policy"
 """Who decided, where no person did."""
@@ -28,12 +29,14 @@ def review(
     state: LoopState, trained: Trained | None, policy: Policy, moment: Moment
 ) -> tuple[LoopState, list[Event]]:
     """Return what follows from all that is known at a moment: at most one step and one training."""
+    state, events = lapse(state, policy, moment.model, moment.now_us, moment.effective_us)
     state = _without_failed(state, trained, policy, moment.now_us)
     state, step = _step(state, trained, policy, moment)
     if state.degraded_us is None and state.alarm is not None and state.alarm.raised:
         state = msgspec.structs.replace(state, degraded_us=moment.now_us, outcomes_at_alarm=state.outcomes)
     reason = training_reason(state, policy, moment.now_us)
-    events: list[Event] = [] if step is None else [step]
+    if step is not None:
+        events.append(step)
     if reason is None:
         return state, events
     state, request = request_training(state, reason, moment)
@@ -188,7 +191,7 @@ def _watching(state: LoopState, previous: Arm | None, policy: Policy) -> LoopSta
         alarm=_alarm(policy),
         loss_total=0.0,
         loss_count=0,
-        seen={name: Seen(seen.findings) for name, seen in state.seen.items()},
+        seen={name: Seen(seen.findings, until_us=seen.until_us) for name, seen in state.seen.items()},
         degraded_us=None,
     )
 

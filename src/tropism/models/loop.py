@@ -88,7 +88,9 @@ def _add_reviewing(service: Service, model: "Model", at_site: OnSite) -> None:
     name, policy = model.name, model.policy
     trainings = trained_view(model)
 
-    @service.every(policy.review, key=name, emits=(*TRANSITIONS, TrainingRequested, DegradationDetected))
+    emits = (*TRANSITIONS, TrainingRequested, DegradationDetected, TrainingUnblocked)
+
+    @service.every(policy.review, key=name, emits=emits)
     def reviewed(
         tick: Tick,
         states: State[LoopState] = use("loop"),

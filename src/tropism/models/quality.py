@@ -30,9 +30,12 @@ _CHANCE_MAX = 1e-6  # of a healthy feature looking constant
 class QualityLimits:
     """How far a window may stray from the reference before its data counts as broken.
 
+    What is found in a service's data blocks training until a window of at least rows_min rows is sound, or
+    until the service has shown none for findings_last windows: it was renamed, removed, or fell silent.
+
     Units: shares of rows by which the window may exceed the reference; volume_share_min = rows of the window
     over rows expected. may_be_constant names features that a healthy window can hold still (the month).
-    Raises: InvalidInputError if a share is outside [0, 1].
+    Raises: InvalidInputError if a share is outside [0, 1], or findings_last below 1.
     """
 
     missing_share_rise: float = 0.05
@@ -40,6 +43,7 @@ class QualityLimits:
     out_of_range_share_rise: float = 0.05
     volume_share_min: float = 0.2
     rows_min: int = 200
+    findings_last: int = 3
     may_be_constant: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -52,6 +56,10 @@ class QualityLimits:
         if not all(0.0 <= share <= 1.0 for share in shares):
             raise InvalidInputError(
                 f"Cannot limit quality by {shares!r}: a share is outside [0, 1]. Give shares of rows."
+            )
+        if self.findings_last < 1:
+            raise InvalidInputError(
+                f"Cannot limit quality: findings_last is {self.findings_last!r} windows. Choose 1 or more."
             )
 
 

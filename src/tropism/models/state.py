@@ -43,11 +43,12 @@ class Block(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What the windows of one service last said of its data."""
+    """What the windows of one service last said of its data; the last that was judged ended at ``until_us``."""
 
     findings: tuple[str, ...] = ()
     drifted: tuple[str, ...] = ()
     drift_windows: int = 0
+    until_us: int = 0
 
 
 class LoopState(msgspec.Struct, frozen=True):

@@ -477,10 +477,20 @@ def test_an_order_of_training_skips_cool_down_and_budget_and_is_carried_out_once
 
 
 def test_broken_data_blocks_every_training_also_an_ordered_one():
-    findings = {"s": Seen(findings=("size: constant 0.1",))}
+    findings = {"s": Seen(findings=("size: constant 0.1",), until_us=NOW)}
     assert reason(champion(degraded_us=1, seen=findings)) is None
     assert reason(champion(ordered="ordered by ada", seen=findings)) is None
     assert reason(LoopState(outcomes=10, seen=findings)) is None
+
+
+def test_an_order_is_carried_out_when_findings_lapse():
+    """By default they last for three windows of a day."""
+    findings = {"s": Seen(findings=("size: constant 0.1",), until_us=NOW)}
+    waiting = champion(ordered="ordered by ada", seen=findings, trainings_us=(NOW,))
+    assert reviewed(waiting, now_us=NOW + 3 * DAY)[1] == []
+    state, events = reviewed(waiting, now_us=NOW + 3 * DAY + 1)
+    assert kinds(events) == ["TrainingUnblocked", "TrainingRequested"]
+    assert (state.findings, events[1].reason) == ((), "ordered by ada")
 
 
 def test_at_most_one_training_at_a_time():

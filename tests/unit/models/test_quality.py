@@ -104,3 +104,10 @@ def test_small_windows_are_not_judged_by_their_shares(reference):
 def test_limits_that_are_no_shares_are_refused():
     with pytest.raises(InvalidInputError, match=r"^Cannot limit quality .*Give shares of rows"):
         QualityLimits(missing_share_rise=5.0)
+
+
+def test_findings_that_would_not_last_are_refused():
+    with pytest.raises(
+        InvalidInputError, match=r"^Cannot limit quality: findings_last is 0 windows. Choose 1"
+    ):
+        QualityLimits(findings_last=0)
