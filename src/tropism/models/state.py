@@ -43,7 +43,7 @@ class Block(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What the windows of one service last said of its data; the last that was judged ended at ``until_us``."""
+    """What the windows of one service last said of its data; the last one judged ended at ``until_us``."""
 
     findings: tuple[str, ...] = ()
     drifted: tuple[str, ...] = ()

@@ -76,7 +76,7 @@ def _findings(
     if not _tells(window, policy):
         return before.findings
     found = quality_findings(reference, window.features, limits=limits)
-    return tuple(f"{each.feature or 'window'}: {each.fact} {each.value:.3g}" for each in found)
+    return tuple(f"{each.feature}: {each.fact} {each.value:.3g}" for each in found)
 
 
 def _drifted(
