@@ -19,6 +19,21 @@ def _positive(name: str, duration: timedelta) -> None:
         raise InvalidInputError(f"Cannot use this policy: {name} is {duration}. Choose a duration above 0.")
 
 
+def _not_negative(name: str, duration: timedelta) -> None:
+    if duration < timedelta(0):
+        raise InvalidInputError(f"Cannot use this policy: {name} is {duration}. Choose 0 or more.")
+
+
+def _at_least(least: int, part: object, prefix: str, *names: str) -> None:
+    """Refuse counts below the least that works; what is None is switched off."""
+    for name in names:
+        count = getattr(part, name)
+        if count is not None and not count >= least:
+            raise InvalidInputError(
+                f"Cannot use this policy: {prefix}{name} is {count!r}. Choose {least} or more."
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Drift:
     """When inputs count as drifted: so many features, each by so much, in so many windows in a row."""
@@ -32,7 +47,11 @@ class Drift:
     def __post_init__(self) -> None:
         """Refuse what would never or always be drift."""
         _within("drift.false_discovery_rate", self.false_discovery_rate, 0.0, 1.0)
-        _within("drift.windows", self.windows, 0, 1_000_000)
+        _at_least(1, self, "drift.", "features_min", "windows", "rows_min")
+        if not self.psi_min >= 0.0:
+            raise InvalidInputError(
+                f"Cannot use this policy: drift.psi_min is {self.psi_min!r}. Choose 0 or more."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +110,10 @@ class Gate:
         _within("gate.margin", self.margin, -1.0, self.bound)
         _within("gate.backtest_share", self.backtest_share, -1e-9, 1.0)
         _positive("gate.block", self.block)
+        _at_least(1, self, "gate.", "block_outcomes_min", "slice_rows_min", "artifact_bytes_max")
+        _at_least(0, self, "gate.", "outcomes_min", "backtest_rows_max")
+        if self.latency_ms_max is not None:
+            _within("gate.latency_ms_max", self.latency_ms_max, 0.0, float("inf"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +140,9 @@ class RolloutPlan:
         _within("rollout.canary_share", self.canary_share, -1e-9, 1.0)
         _within("rollout.harm_alpha", self.harm_alpha, 0.0, 1.0)
         _within("rollout.harm_margin", self.harm_margin, -1.0, 1.0)
-        _within("rollout.outcomes_min", self.outcomes_min, 0, 2**62)
+        _at_least(1, self, "rollout.", "outcomes_min")
+        for name in ("canary", "challenger_max", "watch"):
+            _not_negative(f"rollout.{name}", getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +181,15 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Refuse what could never work."""
-        _within("first_after", self.first_after, 0, 2**62)
-        _within("trainings_max", self.trainings_max, 0, 2**62)
+        _at_least(1, self, "", "first_after", "trainings_max", "rows_max")
+        _at_least(0, self, "", "rollbacks_max")
         _within("act_at", self.act_at, -float("inf"), float("inf"))
         _within("training_timeout_seconds", self.training_timeout_seconds, 0.0, 1e9)
+        if self.growth is not None:
+            _within("growth", self.growth, 1.0, float("inf"))
+        if self.max_age is not None:
+            _positive("max_age", self.max_age)
         for name in ("review", "window", "budget"):
             _positive(name, getattr(self, name))
-        if self.allowance < timedelta(0):
-            raise InvalidInputError(
-                f"Cannot use this policy: allowance {self.allowance} lies before its cause. Choose 0 or more."
-            )
+        for name in ("cooldown", "allowance"):
+            _not_negative(name, getattr(self, name))

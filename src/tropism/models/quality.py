@@ -36,7 +36,7 @@ class QualityLimits:
 
     Units: shares of rows by which the window may exceed the reference. may_be_constant names features that a
     healthy window can hold still (the month).
-    Raises: InvalidInputError if a share is outside [0, 1], or findings_last below 1.
+    Raises: InvalidInputError if a share is outside [0, 1], or a count below 1.
     """
 
     missing_share_rise: float = 0.05
@@ -52,10 +52,9 @@ class QualityLimits:
             raise InvalidInputError(
                 f"Cannot limit quality by {shares!r}: a share is outside [0, 1]. Give shares of rows."
             )
-        if self.findings_last < 1:
-            raise InvalidInputError(
-                f"Cannot limit quality: findings_last is {self.findings_last!r} windows. Choose 1 or more."
-            )
+        for name, count in (("rows_min", self.rows_min), ("findings_last", self.findings_last)):
+            if count < 1:
+                raise InvalidInputError(f"Cannot limit quality: {name} is {count!r}. Choose 1 or more.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,8 +98,7 @@ def test_limits_that_are_no_shares_are_refused():
         QualityLimits(missing_share_rise=5.0)
 
 
-def test_findings_that_would_not_last_are_refused():
-    with pytest.raises(
-        InvalidInputError, match=r"^Cannot limit quality: findings_last is 0 windows. Choose 1"
-    ):
-        QualityLimits(findings_last=0)
+@pytest.mark.parametrize("name", ["rows_min", "findings_last"])
+def test_counts_below_one_are_refused(name):
+    with pytest.raises(InvalidInputError, match=rf"^Cannot limit quality: {name} is 0\. Choose 1 or more"):
+        QualityLimits(**{name: 0})
