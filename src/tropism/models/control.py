@@ -189,6 +189,7 @@ def _watching(state: LoopState, previous: Arm | None, policy: Policy) -> LoopSta
         previous=previous,
         watch=None if previous is None else BettingTest(margin=-policy.rollout.harm_margin),
         alarm=_alarm(policy),
+        expected_total=0.0,
         loss_total=0.0,
         loss_count=0,
         seen={name: Seen(seen.findings, until_us=seen.until_us) for name, seen in state.seen.items()},

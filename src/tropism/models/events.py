@@ -212,7 +212,7 @@ class DriftDetected(Event, type="models.drift_detected.v1", key="model"):
 
 
 class DegradationDetected(Event, type="models.degradation_detected.v1", key="model"):
-    """The champion's loss has risen above its reference."""
+    """The champion's loss has risen above ``reference``: what it expected of itself, and the tolerance."""
 
     model: str
     version: int

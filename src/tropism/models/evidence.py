@@ -27,6 +27,7 @@ def learn(state: LoopState, learned: Sequence[tuple[int, OutcomeLearned]], polic
     gains: list[tuple[int, float]] = []
     regrets: list[float] = []
     losses: list[float] = []
+    expected: list[float] = []
     surprises: list[float] = []
     champion, challenger, previous = state.champion, state.challenger, state.previous
     count, tried = 0, state.tried
@@ -41,7 +42,8 @@ def learn(state: LoopState, learned: Sequence[tuple[int, OutcomeLearned]], polic
         if output is not None:
             losses.append(loss)
             if outcome.decided_us >= champion.since_us:
-                surprises.append(loss - output * (1.0 - output) + EXPECTED)
+                expected.append(output * (1.0 - output))
+                surprises.append(loss - expected[-1] + EXPECTED)
         of_challenger = loss_of(outcome, challenger)
         if challenger is not None and of_challenger is not None:
             gains.append((known_us, loss - of_challenger))
@@ -60,6 +62,7 @@ def learn(state: LoopState, learned: Sequence[tuple[int, OutcomeLearned]], polic
         harm=_observed(state.harm, [-gain for _, gain in gains]),
         watch=_observed(state.watch, regrets),
         alarm=None if state.alarm is None else state.alarm.observe_many(surprises),
+        expected_total=_added(state.expected_total, expected),
         loss_total=_added(state.loss_total, losses),
         loss_count=state.loss_count + len(losses),
     )

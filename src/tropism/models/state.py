@@ -69,6 +69,8 @@ class LoopState(msgspec.Struct, frozen=True):
     harm: BettingTest | None = None
     watch: BettingTest | None = None
     alarm: DegradationAlarm | None = None
+    expected_total: float = 0.0
+    """The losses that the champion expected of itself, of the outcomes that its alarm has seen."""
     loss_total: float = 0.0
     loss_count: int = 0
     trainings_us: tuple[int, ...] = ()

@@ -25,6 +25,7 @@ from tropism.models.betting import BettingTest
 from tropism.models.control import _enter, promote, review
 from tropism.models.events import ChallengerDropped, OutcomeLearned, VersionPromoted, VersionRolledBack
 from tropism.models.evidence import evidence_of, learn, loss_of, output_of
+from tropism.models.loop import degraded
 from tropism.models.policy import Gate, Policy, RolloutPlan
 from tropism.models.state import LoopState, Request, Trained
 
@@ -172,6 +173,14 @@ def test_evidence_names_only_what_there_is():
         "harm_outcomes",
         "champion_brier",
     }
+
+
+def test_a_degradation_names_the_loss_that_the_champion_was_held_against():
+    """It says .1 and .2 and expects a loss of .09 and .16; the outcome is 1, and the tolerance .02."""
+    start = champion(alarm=_alarm())
+    taught = [(NOW, learned(n, 1.0, 1, {1: said})) for n, said in enumerate([0.1, 0.2])]
+    event = degraded(learn(start, taught, POLICY), moment())
+    assert (event.version, event.outcomes, event.reference) == (1, 2, pytest.approx(0.125 + 0.02))
 
 
 # -- batches ----------------------------------------------------------------------------------------
