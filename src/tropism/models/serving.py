@@ -110,7 +110,7 @@ class OpenedDecider:
         self._packed: Any = None
         self._current = NONE
         self._schema = schema_of(model.feature_names)
-        self._versions: dict[str, Version] = {}
+        self._versions: dict[Served, Version] = {}
         self._rollouts: dict[str, Rollout] = {}
         self._journal: dict[str, Rollout] = {}
         self._waiting: list[_Asked] = []
@@ -173,17 +173,17 @@ class OpenedDecider:
 
     async def _predict(self, waiting: Sequence[_Asked]) -> None:
         """Let every version that is wanted say something of all rows that want it, in one call."""
-        wanted: dict[str, tuple[Served, list[tuple[Any, ...]], list[dict[int, float | Exception]]]] = {}
+        wanted: dict[Served, tuple[list[tuple[Any, ...]], list[dict[int, float | Exception]]]] = {}
         for asked in waiting:
             for row, rollout in zip(asked.rows, asked.rollouts, strict=True):
                 said: dict[int, float | Exception] = {}
                 asked.said.append(said)
                 for arm in (rollout.champion, rollout.challenger, rollout.previous):
                     if arm is not None:
-                        _, rows, slots = wanted.setdefault(arm.artifact, (arm, [], []))
+                        rows, slots = wanted.setdefault(arm, ([], []))
                         rows.append(row)
                         slots.append(said)
-        for served, rows, slots in wanted.values():
+        for served, (rows, slots) in wanted.items():
             for said, output in zip(slots, await self._outputs(served, rows), strict=True):
                 said[served.version] = output
         for asked in waiting:
@@ -208,11 +208,12 @@ class OpenedDecider:
         return [*self._said(version, rows[:middle]), *self._said(version, rows[middle:])]
 
     async def _version(self, served: Served) -> Version:
-        known = self._versions.pop(served.artifact, None)
+        # Two of equal bytes are two: each has its own number, and its own reference.
+        known = self._versions.pop(served, None)
         if known is None:
             known = await load_version(self._site.platform.blobs, served.artifact)
             self._observer.learn(served.version, known.reference)
-        self._versions[served.artifact] = known
+        self._versions[served] = known
         if len(self._versions) > VERSIONS_KEPT:
             del self._versions[next(iter(self._versions))]
         return known

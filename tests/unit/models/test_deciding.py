@@ -13,7 +13,7 @@ from tropism.core.errors import CorruptError, InvalidInputError
 from tropism.core.event import Event
 from tropism.core.time import hours, instant_us
 from tropism.models.artifact import load_version, pack
-from tropism.models.events import DecisionMade, Rollout, Served, VersionPromoted
+from tropism.models.events import DecisionMade, ModelObserved, Rollout, Served, VersionPromoted
 from tropism.models.model import Model, Outcome
 from tropism.models.policy import Policy
 from tropism.models.rows import Rows
@@ -267,6 +267,34 @@ def test_who_is_in_a_canary_depends_on_the_version_s_number_and_not_on_its_bytes
         for n in (1, 2)
     ]
     assert arms[0] == arms[1]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_two_versions_of_equal_bytes_are_two(share):
+    told, recorded, letters = decided(
+        asks(40), {"champion": Says(0.1), "challenger": Says(0.1), "previous": Says(0.1)}, share=share
+    )
+    assert letters == []
+    for subject, made in recorded.items():
+        assert {made.version, *map(int, made.others)} == {1, 2, 3}
+        assert {made.output, *made.others.values()} == {told[subject].output}
+    assert {e.arm for e in told.values()} == ({"champion", "canary"} if share else {"champion"})
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_version_of_the_same_bytes_has_windows_of_its_own(crash):
+    async def run():
+        async with testing.run(app_of()) as t:
+            for number in (1, 2):
+                await t.publish(promoted(t, Rollout(champion=await put(t, number, Says(0.1)))))
+                await t.advance(hours=2)
+                if crash:
+                    await t.crash()
+                await t.publish(*[Asked(id=f"{number}/{n}", x=0.1) for n in range(5)])
+                await t.advance(hours=48)
+            return [(e.event.version, e.event.features.rows) for e in t.all(ModelObserved)]
+
+    assert asyncio.run(run()) == [(1, 5), (2, 5)]
 
 
 # -- versions that fail -----------------------------------------------------------------------------
