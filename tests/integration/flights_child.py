@@ -24,6 +24,8 @@ QUICK = Policy(
     quality=None,
     gate=Gate(margin=0.05, block=timedelta(hours=2), block_outcomes_min=10, bound=0.2, outcomes_min=50),
     rollout=RolloutPlan(canary=timedelta(hours=6), watch=timedelta(days=1), harm_margin=0.05),
+    review=timedelta(hours=3),
+    allowance=timedelta(hours=3),
 )
 
 

@@ -29,6 +29,7 @@ from tests.simulation.loop_system import (
 from tropism.core.errors import InvalidInputError
 from tropism.core.time import days, instant_us
 from tropism.models.events import (
+    CanaryStarted,
     ChallengerDropped,
     DecisionMade,
     OrderRefused,
@@ -383,6 +384,34 @@ def test_orders_that_cannot_be_carried_out_are_refused_and_say_why():
     assert "no champion before is kept" in causes[0]
     assert "version 7 was never trained" in causes[1]
     assert "version 1 is champion already" in causes[2]
+
+
+def test_an_order_to_roll_back_ends_a_canary_first_and_the_champion_stays():
+    rules = policy(
+        gate=msgspec_replace(POLICY.gate, margin=0.02),
+        growth=1.5,
+        rollout=msgspec_replace(POLICY.rollout, canary=_days(3)),
+    )
+
+    async def live():
+        system = System(loop_app(rules))
+        await system.publish(stream(7))
+        await system.start()
+        day = 3.0
+        while not await system.all(CanaryStarted):
+            day += 0.25
+            await system.run_until(START + int(day * DAY))
+        await system.publish([(START + int((day + 0.2) * DAY), RollbackOrdered(model="verdict", by="ada"))])
+        await system.run_until(START + int((day + 0.5) * DAY))
+        await system.stop()
+        made = [m for m in await system.all(DecisionMade) if m.decided_us > START + (day + 0.4) * DAY]
+        return await system.all(ChallengerDropped), await system.all(VersionRolledBack), made
+
+    (dropped,), rolled, made = asyncio.run(live())
+    assert (dropped.version, dropped.by, dropped.reason) == (2, "ada", "ordered")
+    assert (dropped.rollout.champion.version, dropped.rollout.challenger) == (1, None)
+    assert rolled == []
+    assert {m.arm for m in made} == {"champion"}
 
 
 def test_with_approval_a_proven_challenger_waits_for_its_order():

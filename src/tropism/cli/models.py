@@ -92,7 +92,10 @@ def rollback(
     timeout_seconds: TimeoutOption = 60.0,
     json: JsonOption = False,
 ) -> None:
-    """Order that the champion before becomes champion again. The running app carries it out."""
+    """Order that a canary ends, or without one, that the champion before is champion again.
+
+    The running app carries it out.
+    """
     from tropism.cli import ordering
 
     waiting = ordering.Waiting(wait, timeout_seconds)

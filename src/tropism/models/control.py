@@ -17,8 +17,9 @@ from tropism.models.events import (
 from tropism.models.evidence import EXPECTED, evidence_of
 from tropism.models.gating import evidence_in, refusal
 from tropism.models.policy import Policy
-from tropism.models.state import Arm, Block, LoopState, Moment, Seen, Trained, older, rollout_of
+from tropism.models.state import Arm, Block, LoopState, Moment, Seen, Trained, is_proven, older, rollout_of
 from tropism.models.triggers import patience_us, request_training, training_reason
+from tropism.models.windows import lapse
 
 LOOP = "policy"
 """Who decided, where no person did."""
@@ -28,12 +29,14 @@ def review(
     state: LoopState, trained: Trained | None, policy: Policy, moment: Moment
 ) -> tuple[LoopState, list[Event]]:
     """Return what follows from all that is known at a moment: at most one step and one training."""
+    state, events = lapse(state, policy, moment.model, moment.now_us, moment.effective_us)
     state = _without_failed(state, trained, policy, moment.now_us)
     state, step = _step(state, trained, policy, moment)
     if state.degraded_us is None and state.alarm is not None and state.alarm.raised:
         state = msgspec.structs.replace(state, degraded_us=moment.now_us, outcomes_at_alarm=state.outcomes)
     reason = training_reason(state, policy, moment.now_us)
-    events: list[Event] = [] if step is None else [step]
+    if step is not None:
+        events.append(step)
     if reason is None:
         return state, events
     state, request = request_training(state, reason, moment)
@@ -66,7 +69,7 @@ def _step(
     if request is not None and trained is not None and trained.version == request.version:
         # A canary has proved itself already and ends soon: what is new waits for it.
         return (state, None) if state.canary else _enter(state, trained, policy, moment)
-    if state.previous is not None and older(state.champion, policy.rollout.watch, moment.now_us):
+    if _watched(state, policy, moment.now_us):
         evidence = {n: v for n, v in evidence_of(state).items() if n.startswith("watch")}
         state = msgspec.structs.replace(state, previous=None, watch=None)
         watched = 0 if state.champion is None else state.champion.version
@@ -74,22 +77,38 @@ def _step(
     return state, None
 
 
+def _watched(state: LoopState, policy: Policy, now_us: int) -> bool:
+    """Say whether the champion before has been kept beside the new one long enough, and to some purpose."""
+    seen = 0 if state.watch is None else state.watch.count
+    enough = seen >= policy.rollout.outcomes_min
+    return state.previous is not None and enough and older(state.champion, policy.rollout.watch, now_us)
+
+
 def _judge(state: LoopState, policy: Policy, moment: Moment) -> tuple[LoopState, Transition | None]:
     """Return what becomes of the challenger now."""
-    gate, harm, plan = state.gate, state.harm, policy.rollout
-    if gate is None or harm is None or state.challenger is None:
+    harm, plan = state.harm, policy.rollout
+    if harm is None or state.challenger is None:
         return state, None
     if harm.rejects(plan.harm_alpha):
         return drop(state, "worse than the champion", LOOP, policy, moment)
-    proven = gate.rejects(policy.gate.alpha) and harm.count >= policy.gate.outcomes_min
-    if state.canary and older(state.challenger, plan.canary, moment.now_us):
-        return promote(state, "not worse in canary", LOOP, policy, moment)
-    if not state.canary and proven:
+    if state.canary:
+        return _after_canary(state, policy, moment)
+    if is_proven(state, policy):
         if policy.approval:
             return state, None  # until a person orders its promotion
         if plan.canary_share > 0:
             return _canary(state, policy, moment)
         return promote(state, "proved in shadow", LOOP, policy, moment)
+    return state, None
+
+
+def _after_canary(state: LoopState, policy: Policy, moment: Moment) -> tuple[LoopState, Transition | None]:
+    """Return what becomes of a canary that has done no harm: time alone proves nothing."""
+    plan = policy.rollout
+    if older(state.challenger, plan.canary, moment.now_us) and state.tried >= plan.outcomes_min:
+        return promote(state, "not worse in canary", LOOP, policy, moment)
+    if older(state.challenger, max(plan.canary, plan.challenger_max), moment.now_us):
+        return drop(state, "too few outcomes in canary", LOOP, policy, moment)
     return state, None
 
 
@@ -111,7 +130,9 @@ def _enter(
         return first, _told(VersionPromoted, first, "first version", LOOP, evidence, policy, moment)
     reason = "trained"
     if state.challenger is not None:
-        reason = f"trained, in place of version {state.challenger.version} that proved nothing"
+        # One that waits for approval is replaced only by order, or if it knows too little of what came since.
+        fate = "was outdated" if is_proven(state, policy) else "proved nothing"
+        reason = f"trained, in place of version {state.challenger.version} that {fate}"
         evidence |= evidence_of(state)
     state = msgspec.structs.replace(
         state,
@@ -129,7 +150,11 @@ def _canary(state: LoopState, policy: Policy, moment: Moment) -> tuple[LoopState
     evidence = evidence_of(state)
     challenger = msgspec.structs.replace(state.challenger, since_us=moment.effective_us)
     state = msgspec.structs.replace(
-        state, challenger=challenger, canary=True, harm=BettingTest(margin=-policy.rollout.harm_margin)
+        state,
+        challenger=challenger,
+        canary=True,
+        tried=0,
+        harm=BettingTest(margin=-policy.rollout.harm_margin),
     )
     return state, _told(CanaryStarted, state, "proved in shadow", LOOP, evidence, policy, moment)
 
@@ -141,10 +166,12 @@ def promote(
     arm = arm or state.challenger
     assert arm is not None  # noqa: S101 (the caller saw it)
     evidence = evidence_of(state) if arm is state.challenger else {}
-    previous = state.champion
+    previous, request = state.champion, state.request
     state = msgspec.structs.replace(
         state,
         champion=msgspec.structs.replace(arm, since_us=moment.effective_us),
+        # Promoted before a review saw it trained, it is no longer waited for: else it would challenge itself.
+        request=None if request is not None and request.version == arm.version else request,
         challenger=None,
         canary=False,
         gate=None,
@@ -162,9 +189,10 @@ def _watching(state: LoopState, previous: Arm | None, policy: Policy) -> LoopSta
         previous=previous,
         watch=None if previous is None else BettingTest(margin=-policy.rollout.harm_margin),
         alarm=_alarm(policy),
+        expected_total=0.0,
         loss_total=0.0,
         loss_count=0,
-        seen={name: Seen(seen.findings) for name, seen in state.seen.items()},
+        seen={name: Seen(seen.findings, until_us=seen.until_us) for name, seen in state.seen.items()},
         degraded_us=None,
     )
 

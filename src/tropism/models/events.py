@@ -38,7 +38,8 @@ class DecisionMade(Event, type="decisions.made.v1", key="subject"):
     """What a model decided on an input, from which features, and what the other versions would have.
 
     ``version`` is 0 and ``output`` None while there is no version yet. ``others`` maps the versions that
-    did not act to their outputs. ``latency_us`` is how long the answer took; all else is reproducible.
+    did not act to their outputs: None where one was asked and failed, absent where it was not asked.
+    ``latency_us`` is how long the answer took; all else is reproducible.
     """
 
     model: str
@@ -51,7 +52,7 @@ class DecisionMade(Event, type="decisions.made.v1", key="subject"):
     act: bool
     schema: str
     features: list[Any]
-    others: dict[str, float] = {}
+    others: dict[str, float | None] = {}
     latency_us: int = 0
 
 
@@ -71,7 +72,7 @@ class OutcomeLearned(Event, type="outcomes.learned.v1", key="model"):
     version: int
     output: float | None
     act: bool
-    others: dict[str, float] = {}
+    others: dict[str, float | None] = {}
     revision: int = 0
     early: bool = False
 
@@ -216,7 +217,7 @@ class DriftDetected(Event, type="models.drift_detected.v1", key="model"):
 
 
 class DegradationDetected(Event, type="models.degradation_detected.v1", key="model"):
-    """The champion's loss has risen above its reference."""
+    """The champion's loss has risen above ``reference``: what it expected of itself, and the tolerance."""
 
     model: str
     version: int
@@ -259,7 +260,7 @@ class PromotionOrdered(Event, type="orders.promotion.v1", key="model"):
 
 
 class RollbackOrdered(Event, type="orders.rollback.v1", key="model"):
-    """A person wants the champion before back."""
+    """A person wants back what decided before: no canary, or where there is none, the champion before."""
 
     model: str
     by: str

@@ -45,7 +45,7 @@ class _Outcome(msgspec.Struct, gc=False):
     decided_us: int
     version: int
     output: float | None
-    others: dict[str, float] = {}
+    others: dict[str, float | None] = {}
     early: bool = False
 
 

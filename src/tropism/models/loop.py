@@ -88,7 +88,9 @@ def _add_reviewing(service: Service, model: "Model", at_site: OnSite) -> None:
     name, policy = model.name, model.policy
     trainings = trained_view(model)
 
-    @service.every(policy.review, key=name, emits=(*TRANSITIONS, TrainingRequested, DegradationDetected))
+    emits = (*TRANSITIONS, TrainingRequested, DegradationDetected, TrainingUnblocked)
+
+    @service.every(policy.review, key=name, emits=emits)
     def reviewed(
         tick: Tick,
         states: State[LoopState] = use("loop"),
@@ -102,17 +104,19 @@ def _add_reviewing(service: Service, model: "Model", at_site: OnSite) -> None:
         moment = here.moment(model, before.versions)
         state, events = review(before, trained, policy, moment)
         if state.degraded_us is not None and before.degraded_us is None:
-            events = [_degraded(state, moment), *events]
+            events = [degraded(state, moment), *events]
         states.set(state)
         return events
 
 
-def _degraded(state: LoopState, moment: Moment) -> DegradationDetected:
+def degraded(state: LoopState, moment: Moment) -> DegradationDetected:
+    """Return what is told of a loss of quality."""
     alarm = state.alarm
+    expected = 0.0 if alarm is None else state.expected_total / max(alarm.count, 1)
     return DegradationDetected(
         model=moment.model,
         version=0 if state.champion is None else state.champion.version,
-        reference=0.0 if alarm is None else alarm.reference,
+        reference=0.0 if alarm is None else expected + alarm.tolerance,
         outcomes=0 if alarm is None else alarm.count,
         effective_from_us=moment.effective_us,
     )

@@ -6,8 +6,9 @@ import msgspec
 
 from tropism.core.envelope import Envelope
 from tropism.core.event import Event
-from tropism.models.control import promote, roll_back
+from tropism.models.control import drop, promote, roll_back
 from tropism.models.events import (
+    ChallengerDropped,
     OrderRefused,
     PromotionOrdered,
     RollbackOrdered,
@@ -59,7 +60,7 @@ def _add_promotion(service: Service, model: "Model", versions: View, at_site: On
 def _add_rollback(service: Service, model: "Model", at_site: OnSite) -> None:
     name, policy = model.name, model.policy
 
-    @service.on(RollbackOrdered, emits=(VersionRolledBack, OrderRefused))
+    @service.on(RollbackOrdered, emits=(ChallengerDropped, VersionRolledBack, OrderRefused))
     def rollback_ordered(
         envelope: Envelope[RollbackOrdered],
         states: State[LoopState] = use("loop"),
@@ -69,7 +70,9 @@ def _add_rollback(service: Service, model: "Model", at_site: OnSite) -> None:
         if order.model != name:
             return []
         moment = here.moment(model, state.versions)
-        state, step = roll_back(state, "ordered", order.by, policy, moment)
+        # The newest of what decides goes first: a canary, and with the next order the champion.
+        back = drop if state.canary else roll_back
+        state, step = back(state, "ordered", order.by, policy, moment)
         if step is None:
             cause = "no champion before is kept beside the present one. Promote a version by its number."
             return [_refused(envelope, cause, moment.effective_us)]

@@ -19,6 +19,21 @@ def _positive(name: str, duration: timedelta) -> None:
         raise InvalidInputError(f"Cannot use this policy: {name} is {duration}. Choose a duration above 0.")
 
 
+def _not_negative(name: str, duration: timedelta) -> None:
+    if duration < timedelta(0):
+        raise InvalidInputError(f"Cannot use this policy: {name} is {duration}. Choose 0 or more.")
+
+
+def _at_least(least: int, part: object, prefix: str, *names: str) -> None:
+    """Refuse counts below the least that works; what is None is switched off."""
+    for name in names:
+        count = getattr(part, name)
+        if count is not None and not count >= least:
+            raise InvalidInputError(
+                f"Cannot use this policy: {prefix}{name} is {count!r}. Choose {least} or more."
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Drift:
     """When inputs count as drifted: so many features, each by so much, in so many windows in a row."""
@@ -32,7 +47,11 @@ class Drift:
     def __post_init__(self) -> None:
         """Refuse what would never or always be drift."""
         _within("drift.false_discovery_rate", self.false_discovery_rate, 0.0, 1.0)
-        _within("drift.windows", self.windows, 0, 1_000_000)
+        _at_least(1, self, "drift.", "features_min", "windows", "rows_min")
+        if not self.psi_min >= 0.0:
+            raise InvalidInputError(
+                f"Cannot use this policy: drift.psi_min is {self.psi_min!r}. Choose 0 or more."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +110,10 @@ class Gate:
         _within("gate.margin", self.margin, -1.0, self.bound)
         _within("gate.backtest_share", self.backtest_share, -1e-9, 1.0)
         _positive("gate.block", self.block)
+        _at_least(1, self, "gate.", "block_outcomes_min", "slice_rows_min", "artifact_bytes_max")
+        _at_least(0, self, "gate.", "outcomes_min", "backtest_rows_max")
+        if self.latency_ms_max is not None:
+            _within("gate.latency_ms_max", self.latency_ms_max, 0.0, float("inf"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +121,10 @@ class RolloutPlan:
     """How a challenger that passed the gate comes to decide, and how long the old champion is kept beside.
 
     A challenger that proves nothing within ``challenger_max`` is replaced by a fresher one. One that is worse
-    by ``harm_margin``, at level ``harm_alpha``, is dropped or rolled back.
+    by ``harm_margin``, at level ``harm_alpha``, is dropped or rolled back. Time alone shows nothing: a canary
+    and a watch end well only with ``outcomes_min`` outcomes of decisions that were made while they lasted, in
+    a canary answered by both sides. Without them a canary is dropped after ``challenger_max``, and a watch
+    goes on.
     """
 
     canary_share: float = 0.2
@@ -107,12 +133,16 @@ class RolloutPlan:
     harm_margin: float = 0.004
     challenger_max: timedelta = timedelta(days=10)
     watch: timedelta = timedelta(days=7)
+    outcomes_min: int = 10
 
     def __post_init__(self) -> None:
         """Refuse shares that are none, and margins that no test could use."""
         _within("rollout.canary_share", self.canary_share, -1e-9, 1.0)
         _within("rollout.harm_alpha", self.harm_alpha, 0.0, 1.0)
         _within("rollout.harm_margin", self.harm_margin, -1.0, 1.0)
+        _at_least(1, self, "rollout.", "outcomes_min")
+        for name in ("canary", "challenger_max", "watch"):
+            _not_negative(f"rollout.{name}", getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +153,8 @@ class Policy:
     version, and ``growth`` times the outcomes it learned from, each ask for another, at most one per
     ``cooldown`` (doubled after every challenger that lost in a row) and ``trainings_max`` per ``budget``.
     After ``rollbacks_max`` rollbacks per budget only persons train. With ``approval``, a challenger that
-    proved itself waits for a person's order; the first version, which replaces nobody, does not.
+    proved itself waits for a person's order, and does not grow stale; the first version, which replaces
+    nobody, does not wait.
     ``act_at`` is the output from which a decision acts. ``allowance`` is what effects lie behind their
     causes in event time; live, it is zero.
     """
@@ -150,13 +181,15 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Refuse what could never work."""
-        _within("first_after", self.first_after, 0, 2**62)
-        _within("trainings_max", self.trainings_max, 0, 2**62)
+        _at_least(1, self, "", "first_after", "trainings_max", "rows_max")
+        _at_least(0, self, "", "rollbacks_max")
         _within("act_at", self.act_at, -float("inf"), float("inf"))
         _within("training_timeout_seconds", self.training_timeout_seconds, 0.0, 1e9)
+        if self.growth is not None:
+            _within("growth", self.growth, 1.0, float("inf"))
+        if self.max_age is not None:
+            _positive("max_age", self.max_age)
         for name in ("review", "window", "budget"):
             _positive(name, getattr(self, name))
-        if self.allowance < timedelta(0):
-            raise InvalidInputError(
-                f"Cannot use this policy: allowance {self.allowance} lies before its cause. Choose 0 or more."
-            )
+        for name in ("cooldown", "allowance"):
+            _not_negative(name, getattr(self, name))

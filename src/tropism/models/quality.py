@@ -19,7 +19,6 @@ Fact: TypeAlias = Literal[
     "unseen_share",
     "out_of_range_share",
     "constant",
-    "volume",
 ]
 
 _STANDARD_ERRORS = 4.0
@@ -30,40 +29,43 @@ _CHANCE_MAX = 1e-6  # of a healthy feature looking constant
 class QualityLimits:
     """How far a window may stray from the reference before its data counts as broken.
 
-    Units: shares of rows by which the window may exceed the reference; volume_share_min = rows of the window
-    over rows expected. may_be_constant names features that a healthy window can hold still (the month).
-    Raises: InvalidInputError if a share is outside [0, 1].
+    What is found in a service's data blocks training until a window of at least rows_min rows is sound, or
+    until the service has shown none for findings_last windows: it was renamed, removed, or fell silent.
+
+    How many rows there are is not judged: no reference knows how many there should be.
+
+    Units: shares of rows by which the window may exceed the reference. may_be_constant names features that a
+    healthy window can hold still (the month).
+    Raises: InvalidInputError if a share is outside [0, 1], or a count below 1.
     """
 
     missing_share_rise: float = 0.05
     unseen_share_rise: float = 0.05
     out_of_range_share_rise: float = 0.05
-    volume_share_min: float = 0.2
     rows_min: int = 200
+    findings_last: int = 3
     may_be_constant: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        shares = (
-            self.missing_share_rise,
-            self.unseen_share_rise,
-            self.out_of_range_share_rise,
-            self.volume_share_min,
-        )
+        shares = (self.missing_share_rise, self.unseen_share_rise, self.out_of_range_share_rise)
         if not all(0.0 <= share <= 1.0 for share in shares):
             raise InvalidInputError(
                 f"Cannot limit quality by {shares!r}: a share is outside [0, 1]. Give shares of rows."
             )
+        for name, count in (("rows_min", self.rows_min), ("findings_last", self.findings_last)):
+            if count < 1:
+                raise InvalidInputError(f"Cannot limit quality: {name} is {count!r}. Choose 1 or more.")
 
 
 @dataclass(frozen=True, slots=True)
 class QualityFinding:
     """One reason not to learn from a window.
 
-    Units: value and limit are shares (of rows; of the rows expected for a collapse); feature is None for the
-    window as a whole. For a constant feature, value is the share that its only cell has in the reference.
+    Units: value and limit are shares of rows. For a constant feature, value is the share that its only cell
+    has in the reference.
     """
 
-    feature: str | None
+    feature: str
     fact: Fact
     value: float
     limit: float
@@ -73,16 +75,15 @@ def quality_findings(
     reference: FeatureSketch,
     current: FeatureSketch,
     *,
-    rows_expected: float | None = None,
     limits: QualityLimits | None = None,
 ) -> tuple[QualityFinding, ...]:
-    """Give all reasons not to learn from the current window: the window first, then feature by feature.
+    """Give all reasons not to learn from the current window, feature by feature.
 
-    Without rows_expected the volume is not judged; below rows_min rows on either side, nothing else is.
+    Below rows_min rows on either side, there are none.
     Raises: InvalidInputError unless both sketches were built from one reference.
     """
     limits = limits or QualityLimits()
-    findings = list(_volume(current.rows, rows_expected, limits))
+    findings: list[QualityFinding] = []
     pairs = paired(reference, current)
     if min(reference.rows, current.rows) >= max(1, limits.rows_min):
         for name, (before, after) in zip(reference.names, pairs, strict=True):
@@ -90,11 +91,6 @@ def quality_findings(
             if name not in limits.may_be_constant:
                 findings += _constant(name, before, after)
     return tuple(findings)
-
-
-def _volume(rows: int, expected: float | None, limits: QualityLimits) -> Iterator[QualityFinding]:
-    if expected is not None and expected > 0.0 and rows < limits.volume_share_min * expected:
-        yield QualityFinding(None, "volume", rows / expected, limits.volume_share_min)
 
 
 def _rises(

@@ -174,9 +174,10 @@ def registries_of(stored: Iterable[Stored]) -> dict[str, Registry]:
     return {model: _folded_all(model, steps) for model, steps in sorted(found.items())}
 
 
-def _order(stored: Stored) -> tuple[int, bool, str]:
-    # In event time, a training has the time of its request: the request comes first.
-    return stored.known_us, stored.record.type != TrainingRequested.event_type, stored.record.id
+def _order(stored: Stored) -> tuple[int, int, int, int]:
+    # In event time, a training has the time of its request: what the loop itself said comes first.
+    topic = TOPICS.index(stored.record.type.partition(".")[0])
+    return stored.known_us, topic, stored.partition, stored.offset
 
 
 def _folded_all(model: str, steps: Sequence[Step]) -> Registry:

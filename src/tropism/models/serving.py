@@ -7,20 +7,22 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tropism.core.errors import CorruptError, InvalidInputError, NotFoundError
+from tropism.core.errors import InvalidInputError, UnavailableError
 from tropism.core.event import Event
 from tropism.core.partition import partition_of
-from tropism.models.artifact import Version, load_version
+from tropism.models.artifact import Version
 from tropism.models.events import DecisionMade, ModelObserved, Rollout, Served
+from tropism.models.loading import Loader
 from tropism.models.model import Model
 from tropism.models.observing import Observer
 from tropism.models.rows import rows_of, schema_of
 from tropism.runtime.inject import Site, Subject
+from tropism.runtime.patience import patiently
 
 NONE = Rollout()
 
-VERSIONS_KEPT = 8
-"""How many loaded versions a worker keeps: those of the rollout at hand, and of some before it."""
+AWAY = UnavailableError("Cannot load a version: blobs do not answer. It is tried again every second.")
+"""What stands for a version that is being waited for."""
 
 JOURNAL_KEPT = 65_536
 """How many undecided events a worker remembers the rollout of."""
@@ -53,7 +55,7 @@ class Decider(Protocol):
 class _Asked:
     """Rows of one call to decide on, and where the answers go."""
 
-    __slots__ = ("answer", "asked", "indices", "rollouts", "rows", "said", "subject")
+    __slots__ = ("acting", "answer", "asked", "indices", "rollouts", "rows", "said", "subject")
 
     def __init__(
         self, subject: Subject, indices: list[int], asked: float, answer: asyncio.Future[list[Decision]]
@@ -64,8 +66,24 @@ class _Asked:
         self.answer = answer
         self.rows: list[tuple[Any, ...]] = []
         self.rollouts: list[Rollout] = []
+        self.acting: list[tuple[Served | None, str]] = []
+        """A row, the version that acts, and its arm."""
         self.said: list[dict[int, float | Exception]] = []
-        """A row, per version, its output, or why it gave none."""
+        """A row, per version that was asked, its output, or why it gave none."""
+
+    def wanted(self) -> dict[Served, bool]:
+        """Return the versions that are to say something, and whether one of them acts."""
+        arms: dict[Served, bool] = {}
+        before: Rollout | None = None
+        for rollout, (actor, _) in zip(self.rollouts, self.acting, strict=True):
+            if rollout is not before:
+                before = rollout
+                for arm in (rollout.champion, rollout.challenger, rollout.previous):
+                    if arm is not None:
+                        arms.setdefault(arm, False)
+            if actor is not None:
+                arms[actor] = True
+        return arms
 
 
 class _Decide:
@@ -110,11 +128,13 @@ class OpenedDecider:
         self._packed: Any = None
         self._current = NONE
         self._schema = schema_of(model.feature_names)
-        self._versions: dict[str, Version] = {}
+        self._loader = Loader(site.platform.blobs, observer)
         self._rollouts: dict[str, Rollout] = {}
         self._journal: dict[str, Rollout] = {}
         self._waiting: list[_Asked] = []
         self._flushing: asyncio.Task[None] | None = None
+        self._late: dict[Served, list[_Asked]] = {}
+        self._fetching: set[asyncio.Task[None]] = set()
 
     def bind(self, subject: Subject) -> Decider:
         """Return the model as of the events of one call."""
@@ -129,12 +149,17 @@ class OpenedDecider:
             envelope, as_of_us = subject.envelopes[index], subject.as_of_us[index]
             readers = readers_at(as_of_us, envelope.subject)
             asked.rows.append(features(envelope.data, **readers))
-            asked.rollouts.append(self._rollout(envelope.id, as_of_us))
-        self._waiting.append(asked)
+            rollout = self._rollout(envelope.id, as_of_us)
+            asked.rollouts.append(rollout)
+            asked.acting.append(self._acting(rollout, envelope.subject))
+        self._enqueue((asked,))
+        return asked.answer
+
+    def _enqueue(self, several: Sequence[_Asked]) -> None:
+        self._waiting.extend(several)
         if self._flushing is None:
             # Its turn comes after all handlers that are ready now have asked.
-            self._flushing = loop.create_task(self._flush())
-        return asked.answer
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
 
     def _rollout(self, event_id: str, as_of_us: int) -> Rollout:
         """Return who decides on an event; live, that is who did at its first attempt."""
@@ -170,40 +195,89 @@ class OpenedDecider:
             await asyncio.sleep(0)
         waiting, self._waiting, self._flushing = self._waiting, [], None
         try:
-            await self._predict(waiting)
+            found = await self._found(waiting)
+            if self._late or any(isinstance(each, UnavailableError) for each in found.values()):
+                waiting = [asked for asked in waiting if not self._is_late(asked, found)]
+            self._predict(waiting, found)
         except Exception as error:  # noqa: BLE001 (whoever asked is told)
             for asked in waiting:
                 if not asked.answer.done():
                     asked.answer.set_exception(error)
 
-    async def _predict(self, waiting: Sequence[_Asked]) -> None:
-        """Let every version that is wanted say something of all rows that want it, in one call."""
-        wanted: dict[str, tuple[Served, list[tuple[Any, ...]], list[dict[int, float | Exception]]]] = {}
+    async def _found(self, waiting: Sequence[_Asked]) -> dict[Served, Version | Exception]:
+        """Return the versions that are wanted, or why they cannot be loaded."""
+        wanted: dict[Served, bool] = {}
         for asked in waiting:
+            for served, acts in asked.wanted().items():
+                wanted[served] = acts or wanted.get(served, False)
+        as_of_us = waiting[0].subject.as_of_us[waiting[0].indices[0]]
+        return {
+            served: AWAY if served in self._late else await self._loader.find(served, as_of_us, acts=acts)
+            for served, acts in wanted.items()
+        }
+
+    def _is_late(self, asked: _Asked, found: Mapping[Served, Version | Exception]) -> bool:
+        """Put a call aside if a version that it must have is away. Say whether it is.
+
+        In event time it must have all: what is on record may not depend on when blobs answer. Live, those
+        that do not act go without.
+        """
+        for served, acts in asked.wanted().items():
+            if (self._site.live and not acts) or not isinstance(found[served], UnavailableError):
+                continue
+            if served not in self._late:
+                self._late[served] = []
+                task = asyncio.get_running_loop().create_task(self._fetch(served))
+                self._fetching.add(task)
+                task.add_done_callback(self._fetching.discard)
+            self._late[served].append(asked)
+            return True
+        return False
+
+    async def _fetch(self, served: Served) -> None:
+        """Wait until a version can be loaded, or proves broken, and take up the calls that need it."""
+        late, clock = self._late[served], self._site.platform.clock
+
+        async def load() -> None:
+            if all(asked.answer.done() for asked in late):
+                return
+            found = await self._loader.find(served, late[0].subject.as_of_us[0], acts=True)
+            if isinstance(found, UnavailableError):
+                self._site.excuse()
+                raise found
+
+        await patiently(clock, load)
+        del self._late[served]
+        if again := [asked for asked in late if not asked.answer.done()]:
+            self._enqueue(again)
+
+    def _predict(self, ready: Sequence[_Asked], found: Mapping[Served, Version | Exception]) -> None:
+        """Let every version that is wanted say something of all rows that want it, in one call."""
+        wanted: dict[Served, tuple[list[tuple[Any, ...]], list[dict[int, float | Exception]]]] = {}
+        for asked in ready:
             for row, rollout in zip(asked.rows, asked.rollouts, strict=True):
                 said: dict[int, float | Exception] = {}
                 asked.said.append(said)
                 for arm in (rollout.champion, rollout.challenger, rollout.previous):
                     if arm is not None:
-                        _, rows, slots = wanted.setdefault(arm.artifact, (arm, [], []))
+                        rows, slots = wanted.setdefault(arm, ([], []))
                         rows.append(row)
                         slots.append(said)
-        for served, rows, slots in wanted.values():
-            for said, output in zip(slots, await self._outputs(served, rows), strict=True):
+        for served, (rows, slots) in wanted.items():
+            version = found[served]
+            if isinstance(version, UnavailableError):
+                continue  # it is not asked: that blobs are away says nothing of it
+            for said, output in zip(slots, self._said(version, rows), strict=True):
                 said[served.version] = output
-        for asked in waiting:
+        for asked in ready:
             self._answer(asked)
 
-    async def _outputs(self, served: Served, rows: Sequence[tuple[Any, ...]]) -> Sequence[float | Exception]:
-        """Return what a version says of each row; why it cannot be loaded concerns only whom it acts for."""
-        try:
-            version = await self._version(served)
-        except (CorruptError, NotFoundError, InvalidInputError) as error:
-            return [error] * len(rows)
-        return self._said(version, rows)
-
-    def _said(self, version: Version, rows: Sequence[tuple[Any, ...]]) -> Sequence[float | Exception]:
+    def _said(
+        self, version: Version | Exception, rows: Sequence[tuple[Any, ...]]
+    ) -> Sequence[float | Exception]:
         """Return an output a row, or why there is none: a row that fails harms none beside it."""
+        if isinstance(version, Exception):
+            return [version] * len(rows)
         try:
             return version.predict(rows_of(self._model.feature_names, rows))
         except Exception as error:  # noqa: BLE001 (a predictor may raise anything; whom it acts for is told)
@@ -211,16 +285,6 @@ class OpenedDecider:
                 return [error]
         middle = len(rows) // 2
         return [*self._said(version, rows[:middle]), *self._said(version, rows[middle:])]
-
-    async def _version(self, served: Served) -> Version:
-        known = self._versions.pop(served.artifact, None)
-        if known is None:
-            known = await load_version(self._site.platform.blobs, served.artifact)
-            self._observer.learn(served.version, known.reference)
-        self._versions[served.artifact] = known
-        if len(self._versions) > VERSIONS_KEPT:
-            del self._versions[next(iter(self._versions))]
-        return known
 
     def _acting(self, rollout: Rollout, subject: str) -> tuple[Served | None, str]:
         if rollout.challenger is not None and rollout.canary_share > 0:
@@ -236,9 +300,8 @@ class OpenedDecider:
         latency_us = int((self._site.platform.clock.monotonic() - asked.asked) * 1e6)
         decisions: list[Decision] = []
         made: list[DecisionMade] = []
-        rows = zip(asked.indices, asked.rows, asked.rollouts, asked.said, strict=True)
-        for index, row, rollout, said in rows:
-            event = self._made(asked.subject, index, row, rollout, said, latency_us)
+        for place in range(len(asked.indices)):
+            event = self._made(asked, place, latency_us)
             if isinstance(event, Exception):
                 asked.answer.set_exception(event)
                 return
@@ -248,25 +311,16 @@ class OpenedDecider:
             asked.subject.enlist(index, event)
         asked.answer.set_result(decisions)
 
-    def _made(
-        self,
-        subject: Subject,
-        index: int,
-        row: tuple[Any, ...],
-        rollout: Rollout,
-        said: dict[int, float | Exception],
-        latency_us: int,
-    ) -> DecisionMade | Exception:
-        envelope, model = subject.envelopes[index], self._model
-        acting, arm = self._acting(rollout, envelope.subject)
+    def _made(self, asked: _Asked, place: int, latency_us: int) -> DecisionMade | Exception:
+        index, model = asked.indices[place], self._model
+        envelope, (acting, arm) = asked.subject.envelopes[index], asked.acting[place]
         number = 0 if acting is None else acting.version
         output: float | None = None
-        others: dict[str, float] = {}
-        for version, each in said.items():
-            checked = _checked(model.name, version, each)
+        others: dict[str, float | None] = {}
+        for version, each in asked.said[place].items():
+            checked = _checked(model.name, version, each, asked.rollouts[place])
             if version != number:
-                if not isinstance(checked, Exception):
-                    others[str(version)] = checked
+                others[str(version)] = None if isinstance(checked, Exception) else checked
             elif isinstance(checked, Exception):
                 return checked
             else:
@@ -275,13 +329,13 @@ class OpenedDecider:
             model=model.name,
             subject=envelope.subject,
             input_id=envelope.id,
-            decided_us=subject.as_of_us[index],
+            decided_us=asked.subject.as_of_us[index],
             version=number,
             arm=arm,
             output=output,
             act=output is not None and output >= model.policy.act_at,
             schema=self._schema,
-            features=list(row),
+            features=list(asked.rows[place]),
             others=others,
             latency_us=latency_us,
         )
@@ -313,13 +367,22 @@ def _served(packed: list[Any] | None) -> Served | None:
     return None if packed is None else Served(packed[0], packed[1])
 
 
-def _checked(model: str, version: int, said: float | Exception) -> float | Exception:
+def _checked(model: str, version: int, said: float | Exception, rollout: Rollout) -> float | Exception:
     if isinstance(said, Exception) or (math.isfinite(said) and 0.0 <= said <= 1.0):
         return said
     return InvalidInputError(
         f"Cannot decide with {model}@{version}: its output is {said!r}, which is no probability. "
-        f"Roll it back with 'tropism models rollback {model}'."
+        + _remedy(model, version, rollout)
     )
+
+
+def _remedy(model: str, version: int, rollout: Rollout) -> str:
+    """Return which order lets another version decide."""
+    if rollout.champion is None or rollout.champion.version != version:
+        return f"End its canary with 'tropism models rollback {model}'."
+    if rollout.canary_share == 0 and rollout.previous is not None:
+        return f"Roll it back with 'tropism models rollback {model}'."
+    return f"Let another one decide with 'tropism models promote {model}@N'."
 
 
 def _unknown(event: Event) -> InvalidInputError:

@@ -43,11 +43,12 @@ class Block(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What the windows of one service last said of its data."""
+    """What the windows of one service last said of its data; the last one judged ended at ``until_us``."""
 
     findings: tuple[str, ...] = ()
     drifted: tuple[str, ...] = ()
     drift_windows: int = 0
+    until_us: int = 0
 
 
 class LoopState(msgspec.Struct, frozen=True):
@@ -61,11 +62,15 @@ class LoopState(msgspec.Struct, frozen=True):
     challenger: Arm | None = None
     previous: Arm | None = None
     canary: bool = False
+    tried: int = 0
+    """Outcomes of decisions made since the canary began, that champion and challenger both answered."""
     gate: BettingTest | None = None
     block: Block = Block()
     harm: BettingTest | None = None
     watch: BettingTest | None = None
     alarm: DegradationAlarm | None = None
+    expected_total: float = 0.0
+    """The losses that the champion expected of itself, of the outcomes that its alarm has seen."""
     loss_total: float = 0.0
     loss_count: int = 0
     trainings_us: tuple[int, ...] = ()
@@ -109,6 +114,14 @@ class Moment:
 def older(arm: Arm | None, duration: timedelta, now_us: int) -> bool:
     """Say whether a version has been in its role for so long."""
     return arm is not None and now_us - arm.since_us >= to_us(duration)
+
+
+def is_proven(state: LoopState, policy: Policy) -> bool:
+    """Say whether the challenger has proved in shadow what the gate asks for."""
+    gate, harm = state.gate, state.harm
+    if gate is None or harm is None:
+        return False
+    return gate.rejects(policy.gate.alpha) and harm.count >= policy.gate.outcomes_min
 
 
 def rollout_of(state: LoopState, policy: Policy) -> Rollout:

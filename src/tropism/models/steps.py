@@ -45,7 +45,16 @@ async def read_steps(log: Log) -> tuple[Step, ...]:
         for topic in ("models", "training")
         for stored in await read_topic(log, topic)
     ]
-    return tuple(sorted(steps, key=lambda step: (step.at_us, step.type)))
+    return tuple(sorted(steps, key=_order))
+
+
+def _order(step: Step) -> tuple[int, str, str, str]:
+    # Two models may do the same at one moment; which of their loops wrote first says nothing.
+    return step.at_us, step.type, str(step.data.get("model")), stable(_kept(step))
+
+
+def _kept(step: Step) -> dict[str, Any]:
+    return {name: value for name, value in step.data.items() if name not in UNSTABLE}
 
 
 def count_of(steps: Sequence[Step], *types: str) -> int:
@@ -59,8 +68,7 @@ def digest_of(decisions: Iterable[str], steps: Sequence[Step]) -> str:
     for line in decisions:
         digest.update(f"{line}\n".encode())
     for step in steps:
-        kept = {name: value for name, value in step.data.items() if name not in UNSTABLE}
-        digest.update(f"{step.at_us} {step.type} {stable(kept)}\n".encode())
+        digest.update(f"{step.at_us} {step.type} {stable(_kept(step))}\n".encode())
     return digest.hexdigest()
 
 

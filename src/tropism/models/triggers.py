@@ -7,7 +7,7 @@ import msgspec
 from tropism.core.time import minutes, to_us
 from tropism.models.events import TrainingRequested
 from tropism.models.policy import Policy
-from tropism.models.state import LoopState, Moment, Request, older
+from tropism.models.state import LoopState, Moment, Request, is_proven, older
 
 TRAINING_ATTEMPTS = 3
 """How often a training is tried whose log or blobs do not answer."""
@@ -30,7 +30,9 @@ def training_reason(state: LoopState, policy: Policy, now_us: int) -> str | None
     if state.degraded_us is not None and (challenger is None or _outdated(state, state.degraded_us, policy)):
         return "degradation"
     if challenger is not None:
-        return "stale challenger" if older(challenger, policy.rollout.challenger_max, now_us) else None
+        stale = older(challenger, policy.rollout.challenger_max, now_us)
+        # One that has proved itself and is still in shadow waits for a person, however long that takes.
+        return "stale challenger" if stale and not is_proven(state, policy) else None
     if policy.drift is not None and state.drift_windows >= policy.drift.windows:
         return "drift"
     if policy.growth is not None and state.outcomes >= policy.growth * state.outcomes_at_training:

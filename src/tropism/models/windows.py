@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tropism.core.event import Event
+from tropism.core.time import to_us
 from tropism.models.drift import drift_report
 from tropism.models.events import DriftDetected, ModelObserved, TrainingBlocked, TrainingUnblocked
 from tropism.models.quality import quality_findings
@@ -22,7 +23,8 @@ def judge_window(
     before = state.seen.get(window.service, Seen())
     findings = _findings(before, window, reference, policy)
     drifted, windows = _drifted(before, window, reference, policy, findings)
-    now = Seen(findings, tuple(sorted(drifted)), windows)
+    until_us = window.end_us if _tells(window, policy) else before.until_us
+    now = Seen(findings, tuple(sorted(drifted)), windows, until_us)
     after = msgspec.structs.replace(state, seen={**state.seen, window.service: now})
     events: list[Event] = []
     if after.findings and not state.findings:
@@ -40,16 +42,41 @@ def judge_window(
     return after, events
 
 
+def lapse(
+    state: LoopState, policy: "Policy", model: str, now_us: int, effective_us: int
+) -> tuple[LoopState, list[Event]]:
+    """Let go of what was found in a service that has shown nothing since, for as long as findings last.
+
+    It was renamed or removed, or decides too rarely to be judged: nobody would ever take the findings back.
+    """
+    if not state.findings:
+        return state, []
+    kept_us = 0 if policy.quality is None else policy.quality.findings_last * to_us(policy.window)
+    seen = {
+        name: msgspec.structs.replace(each, findings=()) if now_us - each.until_us > kept_us else each
+        for name, each in state.seen.items()
+    }
+    after = msgspec.structs.replace(state, seen=seen)
+    if after.findings:
+        return after, []
+    return after, [TrainingUnblocked(model=model, effective_from_us=effective_us)]
+
+
+def _tells(window: ModelObserved, policy: "Policy") -> bool:
+    """Say whether a window holds rows enough to judge the quality of its data."""
+    return policy.quality is not None and window.features.rows >= policy.quality.rows_min
+
+
 def _findings(
     before: Seen, window: ModelObserved, reference: FeatureSketch, policy: "Policy"
 ) -> tuple[str, ...]:
     limits = policy.quality
     if limits is None:
         return ()
-    if window.features.rows < limits.rows_min:
+    if not _tells(window, policy):
         return before.findings
     found = quality_findings(reference, window.features, limits=limits)
-    return tuple(f"{each.feature or 'window'}: {each.fact} {each.value:.3g}" for each in found)
+    return tuple(f"{each.feature}: {each.fact} {each.value:.3g}" for each in found)
 
 
 def _drifted(

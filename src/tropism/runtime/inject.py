@@ -93,6 +93,8 @@ class Site:
     readers: "Callable[[Mapping[str, View]], Readers]"
     stored: Callable[[str], Any]
     """Reads, awaited, a value that the resource had committed under a name."""
+    excuse: Callable[[], None]
+    """Says that a store does not answer: the time that calls at hand may take begins anew."""
 
 
 class Readers(Protocol):

@@ -57,6 +57,7 @@ class Lanes:
         self._overdue: set[asyncio.Task[None]] = set()
         self._pauses: set[asyncio.Task[None]] = set()
         self._finishing = False
+        self._excused = float("-inf")
         self.started = asyncio.Event()
         """Set whenever a call starts."""
 
@@ -250,11 +251,15 @@ class Lanes:
         self._offer(delivery)
         self._start_all()
 
+    def excuse(self) -> None:
+        """Begin anew the time of all calls under way: they wait for a store, and that is not their fault."""
+        self._excused = self._clock.monotonic()
+
     def cancel_overdue(self) -> None:
         """Cancel calls that run longer than their handler allows."""
         now = self._clock.monotonic()
         for task, (started, handler) in list(self._calls.items()):
-            if now - started > handler.timeout_seconds:
+            if now - max(started, self._excused) > handler.timeout_seconds:
                 self._overdue.add(task)
                 task.cancel()
 

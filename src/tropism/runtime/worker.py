@@ -213,8 +213,11 @@ class Worker:
         async def stored(key: str) -> bytes | None:
             return (await state.get(namespace, [key]))[0]
 
-        tables = self._tables
-        return Site(self.service.name, self._live, self._platform, tables.reader, tables.readers, stored)
+        def excuse() -> None:
+            self._calls.lanes.excuse()
+
+        name, tables = self.service.name, self._tables
+        return Site(name, self._live, self._platform, tables.reader, tables.readers, stored, excuse)
 
     # -- running ----------------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ def outcomes(
 
 
 def learned(
-    n: int, value: float, acting: int, said: dict[int, float], *, decided_us: int = NOW, **more: Any
+    n: int, value: float, acting: int, said: dict[int, Any], *, decided_us: int = NOW, **more: Any
 ) -> OutcomeLearned:
     """Return one outcome."""
     return OutcomeLearned(

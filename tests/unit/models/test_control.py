@@ -145,7 +145,7 @@ def test_without_a_canary_share_the_proven_challenger_is_promoted():
 
 
 def test_a_canary_is_promoted_at_its_end_and_not_before():
-    at = shadow(canary=True, challenger=arm(2, since_us=NOW - 12 * HOUR), lost=2)
+    at = shadow(canary=True, challenger=arm(2, since_us=NOW - 12 * HOUR), tried=10, lost=2)
     assert reviewed(at, now_us=NOW - 1)[1] == []
     state, events = reviewed(at)
     (step,) = events
@@ -153,6 +153,25 @@ def test_a_canary_is_promoted_at_its_end_and_not_before():
     assert step.rollout == Rollout(Served(2, "artifact-2"), None, 0.0, Served(1, "artifact-1"))
     assert state.watch is not None
     assert (state.lost, state.gate, state.harm, state.canary) == (0, None, None, False)
+
+
+def test_a_canary_is_not_promoted_on_time_alone_and_let_go_when_it_is_stale():
+    at = shadow(canary=True, challenger=arm(2, since_us=NOW - 4 * DAY), tried=9)
+    assert reviewed(at)[1] == [], "9 outcomes are too few, 10 are enough"
+    assert kinds(reviewed(msgspec.structs.replace(at, tried=10))[1]) == ["VersionPromoted"]
+    assert reviewed(at, now_us=NOW + DAY - 1)[1] == []
+    state, events = reviewed(at, now_us=NOW + DAY)
+    assert (kinds(events)[0], events[0].version) == ("ChallengerDropped", 2)
+    assert (events[0].reason, events[0].evidence["canary_outcomes"]) == ("too few outcomes in canary", 9.0)
+    assert (state.challenger, state.canary, state.lost) == (None, False, 1)
+
+
+def test_a_canary_longer_than_challenger_max_is_judged_at_its_end():
+    policy = with_policy(rollout=RolloutPlan(canary=days(3), challenger_max=days(1)))
+    at = shadow(canary=True, challenger=arm(2, since_us=NOW - 3 * DAY))
+    assert reviewed(at, policy=policy, now_us=NOW - 1)[1] == []
+    assert kinds(reviewed(at, policy=policy)[1])[:1] == ["ChallengerDropped"]
+    assert kinds(reviewed(msgspec.structs.replace(at, tried=10), policy=policy)[1]) == ["VersionPromoted"]
 
 
 @pytest.mark.parametrize("canary", [False, True])
@@ -177,10 +196,47 @@ def test_with_approval_a_proven_challenger_waits_for_a_person():
     assert (state.champion.version, step.by, step.reason) == (2, "ada", "ordered")
 
 
+def test_a_proven_challenger_does_not_grow_stale_while_it_waits_for_a_person():
+    policy = with_policy(approval=True)
+    waiting = shadow(
+        challenger=arm(2, since_us=NOW - 9 * DAY, known_us=NOW - 9 * DAY),
+        gate=proven(BettingTest(bound=0.5)),
+        harm=BettingTest().observe_many([0.0] * 5),
+        trainings_us=(NOW - 9 * DAY,),
+    )
+    assert reviewed(waiting, policy=policy) == (waiting, [])
+    unproven = msgspec.structs.replace(waiting, gate=BettingTest(bound=0.5))
+    assert [e.reason for e in reviewed(unproven, policy=policy)[1]] == ["stale challenger"]
+    ordered = msgspec.structs.replace(waiting, ordered="ordered by ada")
+    assert [e.reason for e in reviewed(ordered, policy=policy)[1]] == ["ordered by ada"]
+    (entered,) = reviewed(requested(waiting), Trained(9, "a"), policy)[1]
+    assert entered.reason == "trained, in place of version 2 that was outdated"
+
+
 def test_any_version_can_be_promoted_by_name_and_the_challenger_beside_it_goes():
     state, step = promote(shadow(), "ordered", "ada", POLICY, moment(), arm(1, since_us=0))
     assert (state.champion.version, state.champion.since_us) == (1, NOW + 6 * HOUR)
     assert (state.challenger, step.evidence) == (None, {})
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        requested(champion(versions=9)),
+        requested(shadow(canary=True, challenger=arm(2, since_us=NOW - HOUR), versions=9)),
+    ],
+)
+def test_a_version_promoted_by_name_while_it_is_waited_for_does_not_challenge_itself(before):
+    state, _ = promote(before, "ordered", "ada", POLICY, moment(), arm(9))
+    assert (state.champion.version, state.previous.version, state.request) == (9, 1, None)
+    after, events = reviewed(state, Trained(9, "artifact-9"), now_us=NOW + 6 * HOUR)
+    assert (after, events) == (state, [])
+
+
+def test_a_training_under_way_goes_on_while_another_version_is_promoted():
+    before = requested(champion(versions=9))
+    state, _ = promote(before, "ordered", "ada", POLICY, moment(), arm(3))
+    assert state.request == before.request
 
 
 # -- backtest ---------------------------------------------------------------------------------------
@@ -279,12 +335,21 @@ def test_a_champion_that_is_worse_than_the_one_before_is_rolled_back():
 
 
 def test_the_watch_ends_when_its_time_is_over():
-    at = watched(champion=arm(2, since_us=NOW - 7 * DAY))
+    at = watched(
+        champion=arm(2, since_us=NOW - 7 * DAY), watch=BettingTest(margin=-0.004).observe_many([0.0] * 10)
+    )
     assert reviewed(at, now_us=NOW - 1)[1] == []
     state, events = reviewed(at)
     assert kinds(events) == ["WatchEnded"]
     assert (events[0].version, events[0].rollout.previous) == (2, None)
     assert (state.previous, state.watch) == (None, None)
+
+
+def test_the_watch_does_not_end_while_it_has_seen_next_to_nothing():
+    at = watched(
+        champion=arm(2, since_us=NOW - 7 * DAY), watch=BettingTest(margin=-0.004).observe_many([0.0] * 9)
+    )
+    assert reviewed(at, now_us=NOW + 2 * DAY)[0].previous is not None
 
 
 def test_without_a_champion_before_there_is_nothing_to_roll_back_to():
@@ -405,10 +470,20 @@ def test_an_order_of_training_skips_cool_down_and_budget_and_is_carried_out_once
 
 
 def test_broken_data_blocks_every_training_also_an_ordered_one():
-    findings = {"s": Seen(findings=("size: constant 0.1",))}
+    findings = {"s": Seen(findings=("size: constant 0.1",), until_us=NOW)}
     assert reason(champion(degraded_us=1, seen=findings)) is None
     assert reason(champion(ordered="ordered by ada", seen=findings)) is None
     assert reason(LoopState(outcomes=10, seen=findings)) is None
+
+
+def test_an_order_is_carried_out_when_findings_lapse():
+    """By default they last for three windows of a day."""
+    findings = {"s": Seen(findings=("size: constant 0.1",), until_us=NOW)}
+    waiting = champion(ordered="ordered by ada", seen=findings, trainings_us=(NOW,))
+    assert reviewed(waiting, now_us=NOW + 3 * DAY)[1] == []
+    state, events = reviewed(waiting, now_us=NOW + 3 * DAY + 1)
+    assert kinds(events) == ["TrainingUnblocked", "TrainingRequested"]
+    assert (state.findings, events[1].reason) == ((), "ordered by ada")
 
 
 def test_at_most_one_training_at_a_time():
@@ -427,5 +502,6 @@ def test_a_raised_alarm_counts_from_the_first_review_that_sees_it():
 
 def test_a_promotion_and_a_request_may_come_from_one_review():
     at = shadow(canary=True, challenger=arm(2, since_us=NOW - 12 * HOUR), trainings_us=(NOW - 20 * DAY,))
+    at = msgspec.structs.replace(at, tried=10)
     _, events = reviewed(at, policy=with_policy(max_age=days(1)))
     assert kinds(events) == ["VersionPromoted", "TrainingRequested"]

@@ -9,11 +9,11 @@ import pytest
 
 from tropism import testing
 from tropism.app.app import App
-from tropism.core.errors import CorruptError, InvalidInputError
+from tropism.core.errors import CorruptError, InvalidInputError, UnavailableError
 from tropism.core.event import Event
 from tropism.core.time import hours, instant_us
 from tropism.models.artifact import load_version, pack
-from tropism.models.events import DecisionMade, Rollout, Served, VersionPromoted
+from tropism.models.events import DecisionMade, ModelObserved, Rollout, Served, VersionPromoted
 from tropism.models.model import Model, Outcome
 from tropism.models.policy import Policy
 from tropism.models.rows import Rows
@@ -285,6 +285,34 @@ def test_who_is_in_a_canary_depends_on_the_version_s_number_and_not_on_its_bytes
     assert arms[0] == arms[1]
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_two_versions_of_equal_bytes_are_two(share):
+    told, recorded, letters = decided(
+        asks(40), {"champion": Says(0.1), "challenger": Says(0.1), "previous": Says(0.1)}, share=share
+    )
+    assert letters == []
+    for subject, made in recorded.items():
+        assert {made.version, *map(int, made.others)} == {1, 2, 3}
+        assert {made.output, *made.others.values()} == {told[subject].output}
+    assert {e.arm for e in told.values()} == ({"champion", "canary"} if share else {"champion"})
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_version_of_the_same_bytes_has_windows_of_its_own(crash):
+    async def run():
+        async with testing.run(app_of()) as t:
+            for number in (1, 2):
+                await t.publish(promoted(t, Rollout(champion=await put(t, number, Says(0.1)))))
+                await t.advance(hours=2)
+                if crash:
+                    await t.crash()
+                await t.publish(*[Asked(id=f"{number}/{n}", x=0.1) for n in range(5)])
+                await t.advance(hours=48)
+            return [(e.event.version, e.event.features.rows) for e in t.all(ModelObserved)]
+
+    assert asyncio.run(run()) == [(1, 5), (2, 5)]
+
+
 # -- versions that fail -----------------------------------------------------------------------------
 
 
@@ -295,7 +323,8 @@ def test_a_version_that_only_watches_harms_nobody(role, misbehave):
         asks(20, bad={3, 7}), {"champion": Says(0.1), role: Says(0.2, misbehave)}
     )
     assert (len(told), letters) == (20, [])
-    assert {s for s, made in recorded.items() if made.others == {}} == {"s3", "s7"}
+    assert {s for s, made in recorded.items() if made.others == {"2": None}} == {"s3", "s7"}
+    assert all(made.others["2"] is not None for s, made in recorded.items() if s not in {"s3", "s7"})
 
 
 @pytest.mark.parametrize("misbehave", ["raise", "nan", "infinite", "big", "long"])
@@ -307,8 +336,7 @@ def test_a_champion_that_fails_on_a_row_is_retried_and_then_dead_lettered_for_th
     assert (letter.record.subject, letter.attempts) == ("s3", 3)
     assert len(told) == len(recorded) == 19
     if misbehave in {"nan", "infinite", "big"}:
-        assert "no probability" in letter.cause
-        assert "tropism models rollback m" in letter.cause
+        assert "no probability. Let another one decide with 'tropism models promote m@N'." in letter.cause
 
 
 def test_a_canary_that_fails_concerns_only_its_own_share():
@@ -321,6 +349,28 @@ def test_a_canary_that_fails_concerns_only_its_own_share():
     assert 30 <= len(letters) <= 90
     assert len(told) == 300 - len(letters)
     assert {e.arm for e in told.values()} == {"champion"}
+    assert all(
+        "m@2" in e.cause and "End its canary with 'tropism models rollback m'." in e.cause for e in letters
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "share", "remedy"),
+    [
+        ({"previous": Says(0.3)}, 0.0, "Roll it back with 'tropism models rollback m'."),
+        ({"challenger": Says(0.2), "previous": Says(0.3)}, 0.0, "Roll it back with 'tropism models rollback"),
+        (
+            {"challenger": Says(0.2), "previous": Says(0.3)},
+            1e-9,
+            "Let another one decide with 'tropism models",
+        ),
+        ({"challenger": Says(0.2)}, 0.0, "Let another one decide with 'tropism models promote m@N'."),
+    ],
+)
+def test_the_remedy_against_a_champion_without_output_is_an_order_that_would_be_taken(others, share, remedy):
+    versions = {"champion": Says(0.1, "nan"), **others}
+    _, _, (letter,) = decided(asks(3, bad={1}), versions, share=share, app=app_of(retry=Retry(attempts=1)))
+    assert remedy in letter.cause
 
 
 def corrupt(role):
@@ -341,7 +391,7 @@ def lose(role):
 def test_a_challenger_whose_artifact_is_broken_harms_nobody(spoil):
     told, recorded, letters = decided(asks(5), {"champion": Says(), "challenger": Says(0.2)}, spoil=spoil)
     assert (len(told), letters) == (5, [])
-    assert recorded["s1"].others == {}
+    assert recorded["s1"].others == {"2": None}
 
 
 @pytest.mark.parametrize(
@@ -373,6 +423,100 @@ def test_rows_of_another_layout_are_refused_with_a_remedy():
         blobs._blobs[artifact] = data[:-1]
         with pytest.raises(CorruptError, match="another digest. Restore the blob"):
             await load_version(blobs, artifact)
+
+    asyncio.run(run())
+
+
+# -- blobs that are away ----------------------------------------------------------------------------
+
+
+def away(monkeypatch, t, artifact, seconds):
+    """Let a blob not be read for so long; return when it was tried, in seconds from now."""
+    blobs, clock = t.simulation.store.blobs, t.simulation.clock
+    get, began, tried = blobs.get, clock.monotonic(), []
+
+    async def read(name):
+        if name == artifact:
+            tried.append(clock.monotonic() - began)
+            if tried[-1] < seconds:
+                raise UnavailableError("Cannot read blobs: they do not answer. Wait.")
+        return await get(name)
+
+    monkeypatch.setattr(blobs, "get", read)
+    return tried
+
+
+async def through_an_outage(monkeypatch, role, *, live, share=0.0, seconds=1000.0):
+    """Ask while a version is away for longer than all attempts together may take, and afterwards."""
+    async with testing.run(app_of(), live=live) as t:
+        served = {"champion": await put(t, 1, Says(0.1)), "challenger": await put(t, 2, Says(0.2))}
+        await t.publish(promoted(t, Rollout(canary_share=share, **served)))
+        await t.advance(hours=2)
+        tried = away(monkeypatch, t, served[role].artifact, seconds)
+        began_us = instant_us(t.now)
+        await t.publish(*asks(20))
+        await t.advance(hours=1)
+        await t.publish(*[Asked(id=f"after {n}", x=0.1) for n in range(20)])
+        await t.advance(hours=1)
+        made = {e.event.subject: e.event for e in t.all(DecisionMade)}
+        told_s = {e.event.id: (instant_us(e.time) - began_us) / 1e6 for e in t.all(Told)}
+        return made, told_s, tried
+
+
+@pytest.mark.parametrize("role", ["champion", "challenger"])
+def test_in_event_time_all_waits_for_blobs_that_are_away_and_nothing_on_record_says_so(monkeypatch, role):
+    made, _, tried = asyncio.run(through_an_outage(monkeypatch, role, live=False))
+    calm, _, _ = asyncio.run(through_an_outage(monkeypatch, role, live=False, seconds=0.0))
+    assert len(made) == 40
+    assert len(tried) > 900
+    said = {s: (m.version, m.arm, m.output, m.others) for s, m in made.items()}
+    assert said == {s: (m.version, m.arm, m.output, m.others) for s, m in calm.items()}
+    assert all(set(m.others) == {"2"} for m in made.values())
+
+
+def test_live_the_acting_version_is_waited_for_and_no_attempt_is_charged(monkeypatch):
+    made, told_s, tried = asyncio.run(through_an_outage(monkeypatch, "champion", live=True))
+    assert len(made) == 40
+    assert 1000 <= min(told_s[f"s{n}"] for n in range(20)) < 1010
+    assert len(tried) < 1100, "once a second, however many wait"
+
+
+def test_live_who_only_watches_is_not_waited_for_and_not_blamed(monkeypatch):
+    made, told_s, tried = asyncio.run(through_an_outage(monkeypatch, "challenger", live=True))
+    assert max(told_s[f"s{n}"] for n in range(20)) < 10
+    assert all(made[f"s{n}"].others == {} for n in range(20)), "it was not asked"
+    assert all(set(made[f"after {n}"].others) == {"2"} for n in range(20))
+    assert len(tried) < 10
+
+
+def test_live_a_canary_that_is_away_keeps_only_its_own_share_waiting(monkeypatch):
+    made, told_s, _ = asyncio.run(through_an_outage(monkeypatch, "challenger", live=True, share=0.5))
+    late = {s for s, at in told_s.items() if s.startswith("s") and at > 900}
+    assert late == {s for s, m in made.items() if s.startswith("s") and m.arm == "canary"}
+    assert 3 <= len(late) <= 17
+    assert len(made) == 40
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_shadow_that_cannot_be_loaded_is_read_now_and_then_and_not_for_every_decision(monkeypatch, live):
+    async def run():
+        async with testing.run(app_of(), live=live) as t:
+            champion, challenger = await put(t, 1, Says(0.1)), await put(t, 2, Says(0.2))
+            lose("challenger")(t.simulation.store.blobs._blobs, {"challenger": challenger})
+            await t.publish(promoted(t, Rollout(champion, challenger)))
+            await t.advance(hours=2)
+            tried = away(monkeypatch, t, challenger.artifact, 0.0)
+            for n in range(60):
+                await t.publish(Asked(id=f"s{n}", x=0.1))
+                await t.advance(minutes=1)
+            assert {str(e.event.others) for e in t.all(DecisionMade)} == {"{'2': None}"}
+            assert 5 <= len(tried) <= 8
+            await put(t, 2, Says(0.2))
+            await t.advance(minutes=11)
+            await t.publish(Asked(id="restored", x=0.1))
+            await t.advance(minutes=1)
+            assert [set(e.event.others) for e in t.all(DecisionMade)][-1:] == [{"2"}]
+            assert t.all(DecisionMade)[-1].event.others["2"] is not None
 
     asyncio.run(run())
 
@@ -413,12 +557,12 @@ def test_a_retry_after_a_promotion_decides_alike(live):
 
 
 def test_versions_that_no_longer_decide_are_forgotten():
-    from tropism.models import serving
+    from tropism.models.loading import VERSIONS_KEPT
     from tropism.models.observing import Observer
 
     async def run():
         async with testing.run(app_of()) as t:
-            for number in range(1, serving.VERSIONS_KEPT + 5):
+            for number in range(1, VERSIONS_KEPT + 5):
                 served = await put(t, number, Says(number / 1000))
                 await t.publish(promoted(t, Rollout(champion=served)))
                 await t.advance(hours=2)
@@ -426,7 +570,7 @@ def test_versions_that_no_longer_decide_are_forgotten():
                 await t.advance(hours=2)
             opened = t.simulation.runtime.workers["teller"]._opened["m"]
             assert isinstance(opened._observer, Observer)
-            assert len(opened._versions) == serving.VERSIONS_KEPT
-            assert [e.event.version for e in t.all(DecisionMade)] == list(range(1, serving.VERSIONS_KEPT + 5))
+            assert len(opened._loader._versions) == VERSIONS_KEPT
+            assert [e.event.version for e in t.all(DecisionMade)] == list(range(1, VERSIONS_KEPT + 5))
 
     asyncio.run(run())

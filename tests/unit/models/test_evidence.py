@@ -23,8 +23,9 @@ from tests.unit.models.loop_states import (
 from tropism.core.time import days
 from tropism.models.betting import BettingTest
 from tropism.models.control import _enter, promote, review
-from tropism.models.events import ChallengerDropped, VersionPromoted, VersionRolledBack
+from tropism.models.events import ChallengerDropped, OutcomeLearned, VersionPromoted, VersionRolledBack
 from tropism.models.evidence import evidence_of, learn, loss_of, output_of
+from tropism.models.loop import degraded
 from tropism.models.policy import Gate, Policy, RolloutPlan
 from tropism.models.state import LoopState, Request, Trained
 
@@ -69,9 +70,63 @@ def test_outcomes_count_also_before_there_is_a_version():
     assert learn(LoopState(), [(NOW, none)] * 3, POLICY) == LoopState(outcomes=3)
 
 
-def test_an_outcome_that_the_challenger_gave_no_output_for_is_no_pair():
+def test_an_outcome_that_the_challenger_was_not_asked_about_is_no_pair():
     state = learn(shadow(), [(NOW, learned(1, 1.0, 1, {1: 0.9}))], POLICY)
     assert (state.harm.count, state.loss_count) == (0, 1)
+
+
+def test_who_was_asked_and_gave_nothing_has_the_worst_loss():
+    outcome = learned(1, 1.0, 1, {1: 0.5, 2: None})
+    assert (loss_of(outcome, arm(2)), output_of(outcome, arm(2)), loss_of(outcome, arm(3))) == (
+        1.0,
+        None,
+        None,
+    )
+    state = learn(shadow(), [(NOW, outcome)], POLICY)
+    assert state.harm == BettingTest(margin=-0.004).observe(0.75)
+    assert state.block.total == -0.75
+    before = champion(previous=arm(9), watch=BettingTest(margin=-0.004))
+    acting = learned(1, 1.0, 3, {3: 0.5, 1: None, 9: 0.5})
+    after = learn(before, [(NOW, acting)], POLICY)
+    assert after.watch == BettingTest(margin=-0.004).observe(0.75)
+    assert (after.loss_count, after.alarm) == (0, None), "what it did not say has no quality of its own"
+
+
+def test_outcomes_on_record_before_failures_were_can_still_be_read():
+    whole = msgspec.to_builtins(learned(1, 1.0, 1, {1: 0.5, 2: 0.4}))
+    assert msgspec.json.decode(msgspec.json.encode(whole), type=OutcomeLearned).others == {"2": 0.4}
+    assert b"null" not in msgspec.json.encode(whole), "failures alone cost bytes"
+
+
+@pytest.mark.parametrize("answers", [0.2, 0.0])
+def test_a_challenger_that_fails_on_most_rows_is_dropped_however_good_it_is_on_the_others(answers):
+    source = random.Random(0)
+    stream = [
+        (at, msgspec.structs.replace(o, others={"2": o.value if source.random() < answers else None}))
+        for at, o in outcomes(400, {1: noisy}, chance=0.5)
+    ]
+    steps = _lived(stream, shadow())
+    assert [(type(s), s.version) for s in steps] == [(ChallengerDropped, 2)]
+
+
+def test_a_canary_counts_outcomes_of_its_own_decisions_that_both_sides_answered():
+    before = shadow(canary=True, challenger=arm(2, since_us=NOW), harm=BettingTest(margin=-0.004))
+    taught = [
+        (NOW + 1, learned(n, 1.0, acting, said, decided_us=NOW + at))
+        for n, (acting, said, at) in enumerate(
+            [
+                (1, {1: 0.5, 2: 0.6}, -1),
+                (1, {1: 0.5, 2: 0.6}, 0),
+                (2, {2: 0.6, 1: 0.5}, 1),
+                (1, {1: 0.5, 2: None}, 1),
+                (2, {2: 0.6, 1: None}, 1),
+                (1, {1: 0.5}, 1),
+            ]
+        )
+    ]
+    after = learn(before, taught, POLICY)
+    assert (after.tried, after.harm.count, evidence_of(after)["canary_outcomes"]) == (2, 5, 2.0)
+    assert learn(msgspec.structs.replace(before, canary=False), taught, POLICY).tried == 0
 
 
 def test_the_watch_takes_only_decisions_of_the_new_champion_s_time():
@@ -101,6 +156,14 @@ def test_what_a_block_says_is_clipped_to_the_bound():
     assert state.gate == BettingTest(margin=0.0, bound=0.1).observe_many([0.1, 0.1])
 
 
+def test_a_test_that_began_under_another_policy_goes_on_with_its_own_bound():
+    policy = Policy(gate=Gate(margin=0.0, block_outcomes_min=1, bound=0.5))
+    state = shadow(gate=BettingTest(margin=0.0, bound=0.1))
+    for n in range(3):
+        state = learn(state, [(NOW + n * DAY, learned(n, 1.0, 1, {1: 0.0, 2: 1.0}))], policy)
+    assert state.gate == BettingTest(margin=0.0, bound=0.1).observe_many([0.1, 0.1])
+
+
 def test_evidence_names_only_what_there_is():
     assert evidence_of(LoopState()) == {}
     assert set(evidence_of(shadow(loss_count=2, loss_total=0.5))) == {
@@ -110,6 +173,14 @@ def test_evidence_names_only_what_there_is():
         "harm_outcomes",
         "champion_brier",
     }
+
+
+def test_a_degradation_names_the_loss_that_the_champion_was_held_against():
+    """It says .1 and .2 and expects a loss of .09 and .16; the outcome is 1, and the tolerance .02."""
+    start = champion(alarm=_alarm())
+    taught = [(NOW, learned(n, 1.0, 1, {1: said})) for n, said in enumerate([0.1, 0.2])]
+    event = degraded(learn(start, taught, POLICY), moment())
+    assert (event.version, event.outcomes, event.reference) == (1, 2, pytest.approx(0.125 + 0.02))
 
 
 # -- batches ----------------------------------------------------------------------------------------
@@ -129,7 +200,12 @@ def test_how_outcomes_are_cut_into_batches_never_matters(cuts, seed, missing):
         (
             at,
             msgspec.structs.replace(
-                o, others={v: x for v, x in o.others.items() if source.random() >= missing}
+                o,
+                others={
+                    v: None if source.random() < missing else x
+                    for v, x in o.others.items()
+                    if source.random() >= missing
+                },
             ),
         )
         for at, o in stream

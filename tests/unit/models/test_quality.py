@@ -34,7 +34,7 @@ def broken(reference, **columns):
 def test_healthy_windows_have_no_findings(reference):
     for seed in range(1, 40):
         window = reference.emptied().observe(table(seed, 200))
-        assert quality_findings(reference, window, rows_expected=200.0) == ()
+        assert quality_findings(reference, window) == ()
 
 
 def test_a_jump_of_the_missing_share_is_found(reference):
@@ -88,14 +88,6 @@ def test_a_feature_that_is_all_missing_is_found_once(reference):
     assert (finding.fact, finding.value) == ("missing_share", 1.0)
 
 
-def test_a_collapse_of_volume_is_found_however_few_rows_there_are(reference):
-    window = reference.emptied().observe(table(1, 30))
-    assert quality_findings(reference, window, rows_expected=600.0) == (
-        QualityFinding(None, "volume", 0.05, 0.2),
-    )
-    assert quality_findings(reference, window) == ()
-
-
 def test_small_windows_are_not_judged_by_their_shares(reference):
     window = reference.emptied().observe([[None] * 199, ["new"] * 199, [9.0] * 199])
     assert quality_findings(reference, window) == ()
@@ -104,3 +96,9 @@ def test_small_windows_are_not_judged_by_their_shares(reference):
 def test_limits_that_are_no_shares_are_refused():
     with pytest.raises(InvalidInputError, match=r"^Cannot limit quality .*Give shares of rows"):
         QualityLimits(missing_share_rise=5.0)
+
+
+@pytest.mark.parametrize("name", ["rows_min", "findings_last"])
+def test_counts_below_one_are_refused(name):
+    with pytest.raises(InvalidInputError, match=rf"^Cannot limit quality: {name} is 0\. Choose 1 or more"):
+        QualityLimits(**{name: 0})

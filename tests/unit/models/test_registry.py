@@ -183,6 +183,21 @@ def test_a_training_at_the_time_of_its_request_comes_after_it_whatever_their_ids
         assert registry.version(1).stage == "trained"
 
 
+@pytest.mark.parametrize("ids", [("a", "b"), ("b", "a")])
+def test_steps_of_one_moment_are_folded_in_the_order_of_the_log_whatever_their_ids(ids):
+    steps = [step(ShadowStarted, 2, 20, 1, 2), step(VersionPromoted, 2, 20, 2, None, 1), asked(3)]
+
+    async def run():
+        store = MemoryStore()
+        for id, event in zip((*ids, "0"), steps, strict=True):
+            await store.log.append([record_of(event, msgspec.json.encode(event), id=id, time_us=10)])
+        return await read_registry(store.log, "m")
+
+    registry = asyncio.run(run())
+    assert [s.kind for s in registry.steps] == ["ShadowStarted", "VersionPromoted", "TrainingRequested"]
+    assert registry.rollout.champion.version == 2
+
+
 def test_steps_say_what_caused_them():
     steps = registries(LIFE)["m"].steps
     assert len(steps) == len(LIFE) - 1

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.models.loop_states import champion
+from tests.unit.models.loop_states import DAY, arm, champion, moment
 
 from tropism.core.time import hours, to_us
+from tropism.models.control import promote
 from tropism.models.events import (
     DecisionMade,
     DriftDetected,
@@ -21,7 +22,7 @@ from tropism.models.observing import REFERENCES_KEPT, Observer
 from tropism.models.policy import Drift, Policy
 from tropism.models.sketch.features import feature_sketch
 from tropism.models.state import Seen
-from tropism.models.windows import judge_window
+from tropism.models.windows import judge_window, lapse
 
 WINDOW = to_us(hours(1))
 NAMES = ("kind", "size")
@@ -222,6 +223,37 @@ def test_a_healthy_service_does_not_unblock_what_another_found():
     assert kinds == [[TrainingUnblocked]]
 
 
+def test_findings_lapse_when_their_service_has_shown_nothing_for_some_windows():
+    """Renamed, removed, or too quiet to be judged: nobody would ever take them back."""
+    few = msgspec.structs.replace(window(rows(20, seed=4)), end_us=9 * WINDOW)
+    elsewhere = msgspec.structs.replace(HEALTHY, service="other", end_us=9 * WINDOW)
+    policy = Policy(window=hours(1))
+    state, _ = judged(BROKEN, few, elsewhere, policy=policy)
+    last_us = BROKEN.end_us + 3 * WINDOW
+    assert lapse(state, policy, "m", last_us, 7) == (state, [])
+    after, (event,) = lapse(state, policy, "m", last_us + 1, 7)
+    assert (type(event), event.model, event.effective_from_us) == (TrainingUnblocked, "m", 7)
+    assert after.findings == ()
+    assert lapse(after, policy, "m", last_us + DAY, 7) == (after, [])
+    again, kinds = judged(msgspec.structs.replace(BROKEN, end_us=99 * WINDOW), state=after, policy=policy)
+    assert (kinds, bool(again.findings)) == ([[TrainingBlocked]], True)
+
+
+def test_findings_of_one_service_lapse_without_those_of_another():
+    policy = Policy(window=hours(1))
+    lasting = msgspec.structs.replace(BROKEN, service="other", end_us=5 * WINDOW)
+    state, _ = judged(BROKEN, lasting, policy=policy)
+    after, events = lapse(state, policy, "m", 5 * WINDOW, 7)
+    assert (events, [finding.partition(":")[0] for finding in after.findings]) == ([], ["other"])
+
+
+def test_a_promotion_does_not_make_findings_lapse():
+    state, _ = judged(BROKEN)
+    assert promote(state, "ordered", "ada", POLICY, moment(), arm(9))[0].findings == state.findings
+    promoted = promote(state, "ordered", "ada", POLICY, moment(), arm(9))[0]
+    assert promoted.seen["teller"].until_us == BROKEN.end_us
+
+
 def test_drift_is_told_once_when_it_lasted_for_so_many_windows():
     state, kinds = judged(DRIFTED, DRIFTED, DRIFTED)
     assert kinds == [[], [DriftDetected], []]
@@ -236,7 +268,7 @@ def test_a_few_rows_and_other_services_do_not_interrupt_drift():
 
 def test_broken_data_is_not_drift():
     state, _ = judged(DRIFTED, BROKEN)
-    assert state.seen["teller"] == Seen(findings=state.seen["teller"].findings)
+    assert state.seen["teller"] == Seen(findings=state.seen["teller"].findings, until_us=BROKEN.end_us)
 
 
 @pytest.mark.parametrize("off", ["quality", "drift"])

@@ -23,7 +23,7 @@ class _Decision(msgspec.Struct):
     output: float | None
     act: bool
     features: list[Any]
-    others: dict[str, float]
+    others: dict[str, float | None]
     latency_us: int
 
 
