@@ -33,6 +33,10 @@ def test_one_document_and_a_page_that_says_what_is_not_known(flown):
 )
 def test_what_cannot_be_is_one_line_at_once(flown, arguments, told):
     folder, _ = flown
+    store = folder.path / ".tropism" / "flights" / "flights.db"
+    before = store.read_bytes()
     error = folder.run("demo", "flights", *arguments, code=1).err
     assert told in error
     assert error.count("\n") == 1
+    # What cannot be does not cost the run that is there.
+    assert store.read_bytes() == before
