@@ -28,6 +28,7 @@ def test_one_document_and_a_page_that_says_what_is_not_known(flown):
         (("--until", "soon"), "it is no date"),
         (("--until", "2012-12-01"), "nothing is known before. Choose a day of 2013."),
         (("--report", "."), "Cannot write the report '.': it is a folder. Choose another --report."),
+        (("--report", ".tropism/flights/flights.db"), "it lies in the folder of the run"),
         (("--folder", "."), "it holds files of something else. Choose another --folder."),
     ],
 )

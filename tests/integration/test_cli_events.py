@@ -192,6 +192,14 @@ def test_import_csv_converts_reports_and_is_idempotent(shop):
     assert events[3]["data"]["note"] is None
 
 
+def test_bad_rows_are_not_written_over_the_file_they_are_in(shop):
+    shop.write("paid.csv", "order,amount,at\na,1,2026-01-01\nb,none,2026-01-02\n")
+    before = (shop.path / "paid.csv").read_text()
+    refused = ("events", "import", "paid.csv", "--type", PAID, "--time", "at", "--rejects", "./paid.csv")
+    assert "would be lost. Choose another --rejects." in shop.run(*refused, code=1).err
+    assert (shop.path / "paid.csv").read_text() == before
+
+
 def test_a_quote_that_is_not_closed_costs_its_own_line_and_no_other(shop):
     """Rows after it are imported, and a value that rightly spans lines stays whole."""
     rows = [f"2030-01-01,o{n},{n}," for n in range(4000)]

@@ -145,6 +145,13 @@ def test_bad_tables_are_one_line_that_says_what_to_do(folder, name, content, tol
     assert not done.out
 
 
+def test_a_card_is_not_written_over_its_table(folder, table):
+    before = table.read_text()
+    done = folder.run("whatif", table, *PLAIN, "--output", "t.csv", code=1)
+    assert "which would be lost. Choose another --output." in done.err
+    assert table.read_text() == before
+
+
 def test_a_card_that_cannot_be_written_says_so(folder, table):
     (folder.path / "taken").write_text("")
     done = folder.run("whatif", table, *PLAIN, "--output", "taken/card.html", code=1)

@@ -59,7 +59,7 @@ def flights(
 
     tune_process()
     options = FlightsOptions(folder, _until(until), seed, speed)
-    check_place(report, what="report", option="--report")
+    _check_report(report, folder)
     told = finish(_flights(options, baselines=baselines, command=shlex.join(["tropism", *sys.argv[1:]])))
     write_page(report, told.page, what="report", option="--report")
     if as_json:
@@ -69,6 +69,15 @@ def flights(
         print(f"digest {told.summary['digest'][:16]}…  report: {report}")
     if serve:
         serve_page(report)
+
+
+def _check_report(report: Path, folder: Path) -> None:
+    check_place(report, what="report", option="--report")
+    if report.resolve().is_relative_to(folder.resolve()):
+        raise InvalidInputError(
+            f"Cannot write the report {str(report)!r}: it lies in the folder of the run, which holds nothing "
+            f"else. Choose another --report."
+        )
 
 
 def _until(text: str | None) -> int:

@@ -13,6 +13,7 @@ from tropism.app.platform import open_platform, read_settings
 from tropism.cli.console import is_terminal, print_json, say
 from tropism.cli.discovery import load_app, types_of
 from tropism.cli.history import Row, Table
+from tropism.cli.pages import check_apart
 from tropism.cli.rows import Columns, Converter, RowError
 from tropism.cli.sorting import sorted_by_time
 from tropism.core.envelope import Record
@@ -72,6 +73,7 @@ class Rejects:
 
 async def import_file(plan: Plan, app: str | None, *, json: bool) -> int:
     """Import a file, and return the exit code: 1 where rows were rejected."""
+    check_apart(plan.rejects, [plan.file], what="rejected rows", option="--rejects")
     codec = types_of(load_app(app))
     kind = codec.types.get(plan.type)
     if kind is None:

@@ -65,7 +65,7 @@ def whatif(
         )
     roles = Roles(time, label, label_at, delay_rows, key, tuple(drop or ()))
     card = output or Path(f"whatif-{table.stem}.html")
-    check_place(card, what="card", option="--output")
+    check_place(card, what="card", option="--output", read=[table])
     answer = _ask(Question(table, roles, model, seed))
     _write(card, answer)
     if json:
