@@ -11,7 +11,7 @@ from tropism.core.codec import Codec, describe, record_of
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError, NotFoundError
 from tropism.core.event import Event
-from tropism.core.time import days, iso, parse_iso, to_us
+from tropism.core.time import IMPLAUSIBLE, days, is_plausible, iso, parse_iso, to_us
 
 DAY_US = to_us(days(1))
 
@@ -84,8 +84,13 @@ def _event(codec: Codec, type: str, data: bytes) -> Event:
 def instant_of(text: str) -> int:
     """Return a time given on the command line. Raises: InvalidInputError."""
     try:
-        return parse_iso(text)
+        time_us = parse_iso(text)
     except ValueError as error:
-        raise InvalidInputError(
-            f"Cannot read time {text!r}: it is not ISO 8601. Write it like 2026-01-31T12:00:00Z."
-        ) from error
+        raise _no_time(text, "is not ISO 8601") from error
+    if not is_plausible(time_us):
+        raise _no_time(text, IMPLAUSIBLE)
+    return time_us
+
+
+def _no_time(text: str, fact: str) -> InvalidInputError:
+    return InvalidInputError(f"Cannot read time {text!r}: it {fact}. Write it like 2026-01-31T12:00:00Z.")

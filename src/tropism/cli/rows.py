@@ -15,7 +15,7 @@ from tropism.core.codec import Codec, describe, record_of
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
-from tropism.core.time import instant_us
+from tropism.core.time import IMPLAUSIBLE, instant_us, is_plausible
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,10 @@ class Converter:
             value = datetime.combine(value, time())
         if not isinstance(value, datetime):
             raise RowError(f"column {self._columns.time!r} holds no ISO 8601 time")
-        return instant_us(value if value.tzinfo else value.replace(tzinfo=self._zone))
+        time_us = instant_us(value if value.tzinfo else value.replace(tzinfo=self._zone))
+        if not is_plausible(time_us):
+            raise RowError(f"column {self._columns.time!r} {IMPLAUSIBLE}")
+        return time_us
 
     def record(self, row: Row) -> Record:
         """Return a row as a record. Raises: RowError."""
