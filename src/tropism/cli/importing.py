@@ -16,6 +16,7 @@ from tropism.cli.history import Row, Table
 from tropism.cli.pages import check_apart
 from tropism.cli.rows import Columns, Converter, RowError
 from tropism.cli.sorting import sorted_by_time
+from tropism.cli.work import give_way
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError, NotFoundError
 from tropism.ports.log import Log
@@ -23,6 +24,7 @@ from tropism.ports.log import Log
 _BATCH = 4000
 _BATCH_BYTES = 4 << 20
 _SHOWN_MAX = 5
+_GIVE_WAY_ROWS = 1000
 _TOLD_SECONDS = 10.0
 
 Advance = Callable[[int], None]
@@ -103,11 +105,13 @@ async def import_file(plan: Plan, app: str | None, *, json: bool) -> int:
 
 
 def look_through(table: Table, converter: Converter) -> Survey:
-    """Count the rows, and see whether their times are in order."""
+    """Count the rows, and see whether their times are in order. Raises: CancelledError after a signal."""
     survey = Survey()
     last_us: int | None = None
     for row in table.rows():
         survey.rows += 1
+        if survey.rows % _GIVE_WAY_ROWS == 0:
+            give_way()
         if survey.is_sorted and row.problem is None:
             try:
                 time_us = converter.time_us(row)
@@ -120,6 +124,8 @@ def look_through(table: Table, converter: Converter) -> Survey:
 
 def _records(table: Table, converter: Converter, rejects: Rejects, advance: Advance) -> Iterator[Record]:
     for row in table.rows():
+        if row.number % _GIVE_WAY_ROWS == 0:
+            give_way()
         try:
             record = converter.record(row)
         except RowError as error:
