@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.conftest import is_alive
+
 EVENTS = """
 from tropism import Event
 class Paid(Event, type="orders.paid.v1", key="order"):

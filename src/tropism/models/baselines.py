@@ -260,7 +260,7 @@ def _give(rows: TrainingRows, train: Train) -> None:
 
 
 def _leave_with_parent() -> None:
-    """Leave as soon as the process is gone that asked, however it went: nobody would take what comes of it."""
+    """Leave as soon as the process is gone that asked, however it went: nobody takes what comes of it."""
     parent = parent_process()
     if parent is not None:
         parent.join()
