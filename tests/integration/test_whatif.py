@@ -81,10 +81,13 @@ def test_a_model_of_ones_own_and_labels_after_rows(folder, table):
         "    def predict(self, rows):\n"
         "        return [self.high if value > 0 else 1 - self.high for value in rows.columns[0]]\n"
         "def train(rows, seed):\n"
+        "    print('training')\n"
         "    return Share(rows)\n",
     )
     roles = ("--time", "when", "--label", "label", "--delay-rows", "20", "--drop", "known", "--drop", "id")
-    found = folder.run("whatif", table, *roles, "--model", "mine:train", "--json", apart=True).json
+    done = folder.run("whatif", table, *roles, "--model", "mine:train", "--json", apart=True)
+    assert "training" in done.err
+    found = done.json
     assert found["model"] == "mine:train"
     assert found["static"]["accuracy"] > 0.6
     assert found["never_known"] == 0

@@ -10,7 +10,7 @@ from typing import IO, Any
 import msgspec
 
 from tropism.app.platform import open_platform, read_settings
-from tropism.cli.console import is_terminal, print_json, say
+from tropism.cli.console import aside, is_terminal, print_json, say
 from tropism.cli.discovery import load_app, types_of
 from tropism.cli.history import Row, Table
 from tropism.cli.pages import check_apart
@@ -90,7 +90,8 @@ async def import_file(plan: Plan, app: str | None, *, json: bool) -> int:
     started = time.monotonic()
     try:
         async with open_platform(read_settings()) as platform:
-            with _progress(survey.rows) as advance:
+            # The class of the events may print.
+            with _progress(survey.rows) as advance, aside():
                 records = _records(table, converter, rejects, advance)
                 if not survey.is_sorted:
                     say("The rows are not in order of time: sorting them first.")

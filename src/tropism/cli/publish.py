@@ -5,7 +5,7 @@ import uuid
 from pathlib import Path
 
 from tropism.app.platform import open_platform, read_settings
-from tropism.cli.console import print_json, say
+from tropism.cli.console import aside, print_json, say
 from tropism.cli.discovery import load_app, types_of
 from tropism.core.codec import Codec, describe, record_of
 from tropism.core.envelope import Record
@@ -55,8 +55,9 @@ async def publish_one(
         now_us = platform.clock.now_us()
         time_us = now_us if time is None else instant_of(time)
         id = id or uuid.uuid4().hex
-        event = _event(codec, type, data)
-        record = record_of(event, codec.encode(event), id=id, time_us=time_us, source=source)
+        with aside():
+            event = _event(codec, type, data)
+            record = record_of(event, codec.encode(event), id=id, time_us=time_us, source=source)
         new = bool(await platform.log.append([record]))
     if time_us > now_us + DAY_US:
         say(f"Careful: {iso(time_us)} lies ahead. Views count it, and all behind it, only from then on.")
