@@ -211,6 +211,18 @@ def test_bad_rows_are_not_written_over_the_file_they_are_in(shop):
     assert (shop.path / "paid.csv").read_text() == before
 
 
+def test_a_file_that_was_mended_adds_what_was_rejected_and_nothing_twice(shop):
+    arguments = ("events", "import", "paid.csv", "--type", PAID, "--time", "when", "--json")
+    shop.write("paid.csv", "order,amount,when\na,1,2026-01-01\nb,none,2026-01-02\nc,3,2026-01-03\n")
+    assert shop.run(*arguments, code=1).json["imported"] == 2
+    assert (shop.path / "paid.csv.rejects.ndjson").exists()
+    shop.write("paid.csv", "order,amount,when\na,1,2026-01-01\nc,3,2026-01-03\nd,4,2026-01-04\n")
+    told = shop.run(*arguments).json
+    assert (told["imported"], told["known_before"]) == (1, 2)
+    # What was rejected before is rejected no more.
+    assert not (shop.path / "paid.csv.rejects.ndjson").exists()
+
+
 def test_a_quote_that_is_not_closed_costs_its_own_line_and_no_other(shop):
     """Rows after it are imported, and a value that rightly spans lines stays whole."""
     rows = [f"2030-01-01,o{n},{n}," for n in range(4000)]

@@ -155,8 +155,9 @@ def _json_rows(file: TextIO) -> Iterator[Row]:
         number += 1
         try:
             values = decoder.decode(text)
-        except msgspec.DecodeError:
-            yield Row(number, line, {"text": text.rstrip("\n")}, "it is not JSON")
+        except (msgspec.DecodeError, RecursionError) as error:
+            fact = "it is nested too deeply" if isinstance(error, RecursionError) else "it is not JSON"
+            yield Row(number, line, {"text": text.rstrip("\n")}, fact)
             continue
         if isinstance(values, dict):
             yield Row(number, line, values)

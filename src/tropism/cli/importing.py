@@ -14,7 +14,7 @@ from tropism.cli.console import aside, is_terminal, print_json, say
 from tropism.cli.discovery import load_app, types_of
 from tropism.cli.history import Row, Table
 from tropism.cli.pages import check_apart
-from tropism.cli.rows import Columns, Converter, RowError
+from tropism.cli.rows import Columns, Converter, RowError, numbered
 from tropism.cli.sorting import sorted_by_time
 from tropism.cli.work import give_way
 from tropism.core.envelope import Record
@@ -63,7 +63,11 @@ class Rejects:
             self._file = self.path.open("wb")
         self.count += 1
         told = {"line": row.line, "error": str(error), "row": row.values}
-        self._file.write(msgspec.json.encode(told, enc_hook=str) + b"\n")
+        try:
+            encoded = msgspec.json.encode(told, enc_hook=str)
+        except RecursionError:
+            encoded = msgspec.json.encode({**told, "row": None})
+        self._file.write(encoded + b"\n")
         if self.count <= _SHOWN_MAX:
             say(f"Rejected line {row.line}: {error}.")
 
@@ -71,6 +75,16 @@ class Rejects:
         """Close the file, if there is one."""
         if self._file is not None:
             self._file.close()
+
+    def forget_stale(self, file: Path) -> None:
+        """Remove what an earlier import of a file rejected, now that nothing is: where nobody chose the place."""
+        if self._file is None and self.path == rejects_of(file):
+            self.path.unlink(missing_ok=True)
+
+
+def rejects_of(file: Path) -> Path:
+    """Return where a file's bad rows go, unless another place is chosen."""
+    return file.with_name(f"{file.name}.rejects.ndjson")
 
 
 async def import_file(plan: Plan, app: str | None, *, json: bool) -> int:
@@ -96,11 +110,14 @@ async def import_file(plan: Plan, app: str | None, *, json: bool) -> int:
                 if not survey.is_sorted:
                     say("The rows are not in order of time: sorting them first.")
                     records = sorted_by_time(records)
+                if plan.columns.id is None:
+                    records = numbered(records)
                 stored, new = await _append(platform.log, records, advance)
     except OSError as error:
         raise InvalidInputError(f"Cannot import {str(plan.file)!r}: {error}. Mend it, and repeat.") from error
     finally:
         rejects.close()
+    rejects.forget_stale(plan.file)
     _report(plan, stored=stored, new=new, rejects=rejects, seconds=time.monotonic() - started, json=json)
     return 1 if rejects.count else 0
 
