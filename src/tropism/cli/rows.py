@@ -16,7 +16,7 @@ from tropism.core.codec import Codec, describe, record_of
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
-from tropism.core.time import IMPLAUSIBLE, instant_us, is_plausible
+from tropism.core.time import IMPLAUSIBLE, instant_us, is_plausible, parse_moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Converter:
         value = row.values.get(self._columns.time)
         if isinstance(value, str):
             try:
-                value = datetime.fromisoformat(value.strip())
+                value = parse_moment(value.strip())
             except ValueError:
                 value = None
         elif isinstance(value, date) and not isinstance(value, datetime):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 MICROSECONDS = 1_000_000
 """Microseconds in a second."""
 
+_DATE_DIGITS = 8
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -60,8 +61,19 @@ def parse_iso(text: str) -> int:
 
     Raises: ValueError if the text is no date or time.
     """
-    parsed = datetime.fromisoformat(text)
+    parsed = parse_moment(text)
     return instant_us(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
+
+
+def parse_moment(text: str) -> datetime:
+    """Return RFC 3339 text as a datetime, in the zone that it names or in none.
+
+    Raises: ValueError if the text is no date or time.
+    """
+    # Python takes any sign between date and time, a digit too: milliseconds since 1970 would be a date.
+    if text.isdigit() and len(text) != _DATE_DIGITS:
+        raise ValueError(f"{len(text)} digits are no date")
+    return datetime.fromisoformat(text)
 
 
 def is_plausible(time_us: int) -> bool:

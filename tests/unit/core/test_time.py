@@ -23,3 +23,10 @@ def test_what_comes_in_has_room_for_zones_and_delays_on_both_sides():
     assert is_plausible(parse_iso("8999-12-31T23:59:59Z"))
     assert not is_plausible(parse_iso("0999-12-31T23:59:59Z"))
     assert not is_plausible(parse_iso("9000-01-01"))
+
+
+def test_numbers_since_1970_are_no_dates():
+    """Read by Python alone, this one is a night of the year 1610."""
+    with pytest.raises(ValueError, match="no date"):
+        parse_iso("1610121212345")
+    assert iso(parse_iso("20260131")) == "2026-01-31T00:00:00Z"
