@@ -74,6 +74,8 @@ def test_standard_output_holds_the_document_alone_whatever_the_users_code_prints
         ("events", "publish"),
         ("run", "--drain-seconds", "-1"),
         ("dev", "--memory-max", "big"),
+        ("demo", "flights", "--speed", "inf"),
+        ("demo", "flights", "--speed", "nan"),
     ],
 )
 def test_wrong_usage_leaves_with_2(folder, arguments):

@@ -1,6 +1,11 @@
 """The demo from the command line: one document, a report, and its folder to itself."""
 
+import json
+
 import pytest
+
+from tropism.cli import demo
+from tropism.core.errors import InvalidInputError
 
 KEYS = {
     *("events", "decisions", "outcomes", "expired", "seconds", "events_per_second", "static", "cron"),
@@ -41,3 +46,13 @@ def test_what_cannot_be_is_one_line_at_once(flown, arguments, told):
     assert error.count("\n") == 1
     # What cannot be does not cost the run that is there.
     assert store.read_bytes() == before
+
+
+def test_a_run_whose_page_cannot_be_written_is_not_finished(folder, monkeypatch):
+    def write_page(*_, **__):
+        raise InvalidInputError("Cannot write the report: the disk is full. Choose another --report.")
+
+    monkeypatch.setattr(demo, "write_page", write_page)
+    arguments = ("demo", "flights", "--until", "2013-01-01T16:00", "--folder", "run")
+    assert "the disk is full" in folder.run(*arguments, code=1).err
+    assert json.loads((folder.path / "run" / "run.json").read_bytes())["finished"] is False

@@ -13,6 +13,8 @@ from tropism.core.errors import InvalidInputError
 def check_place(page: Path, *, what: str, option: str, read: Iterable[Path] = ()) -> None:
     """Refuse a place that cannot be written to, or that is a file to be read, and change nothing yet."""
     check_apart(page, read, what=what, option=option)
+    if page.is_file() and not os.access(page, os.W_OK):
+        raise _cannot(page, "you may not write to it", what, option)
     there = next(parent for parent in page.absolute().parents if parent.exists())
     if page.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
         fact = "it is a folder" if page.is_dir() else f"{str(there)!r} is no folder that may be written to"

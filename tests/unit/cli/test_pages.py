@@ -34,6 +34,14 @@ def test_a_file_that_is_read_is_not_written_over_under_any_name(tmp_path):
     pages.check_place(tmp_path / "other", **WORDS, read=[table, tmp_path / "absent"])
 
 
+def test_a_page_that_may_not_be_written_to_is_refused_before_the_work(tmp_path, monkeypatch):
+    page = tmp_path / "page.html"
+    page.write_text("<p>")
+    monkeypatch.setattr(pages.os, "access", lambda path, _: path != page)
+    with pytest.raises(InvalidInputError, match="you may not write to it. Choose another --report."):
+        pages.check_place(page, **WORDS)
+
+
 def test_a_page_is_served_and_nothing_beside_it(tmp_path, monkeypatch):
     pages.write_page(tmp_path / "my page.html", "<p>", **WORDS)
     (tmp_path / "secret").write_text("s")

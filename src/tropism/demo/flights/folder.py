@@ -42,7 +42,7 @@ def held(folder: Path, manifest: Manifest) -> Iterator[None]:
     Raises: ConflictError if it holds anything else, or another process runs there; InvalidInputError if it
     cannot be written to.
     """
-    _check(folder)
+    check(folder)
     path = folder / MANIFEST
     with _locked(folder):
         if _read(path) != manifest:
@@ -53,8 +53,8 @@ def held(folder: Path, manifest: Manifest) -> Iterator[None]:
         _write(folder, manifest)
 
 
-def _check(folder: Path) -> None:
-    """Refuse what a run did not make: what is there would be lost."""
+def check(folder: Path) -> None:
+    """Refuse what a run did not make: what is there would be lost. Raises: ConflictError."""
     if not folder.exists():
         return
     if not folder.is_dir():
