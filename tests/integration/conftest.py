@@ -73,6 +73,15 @@ def wait_until(condition, told=lambda: ""):
         time.sleep(0.02)
 
 
+def is_alive(pid):
+    """Say whether a process is there, and no zombie."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
 class Folder:
     """A user's folder, and the command in it."""
 

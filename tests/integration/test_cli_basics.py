@@ -39,6 +39,35 @@ def test_every_command_has_help():
     walk(typer.main.get_command(root), ["tropism"])
 
 
+TALKS = """
+import os
+os.write(1, b"imported\\n")
+
+class Talks:
+    def __post_init__(self):
+        print("made", self.order)
+        os.write(1, b"made\\n")
+"""
+
+
+def test_standard_output_holds_the_document_alone_whatever_the_users_code_prints(folder):
+    folder.write("talks.py", TALKS)
+    folder.write(
+        "shop.py", APP.replace("class Paid(Event", "from talks import Talks\nclass Paid(Talks, Event")
+    )
+    folder.write("tropism.toml", 'app = "shop:app"\n')
+    folder.write("paid.csv", "order,amount,at\na,1,2026-01-01\n")
+    paid = "orders.paid.v1"
+    for arguments in (
+        ("run", "--list"),
+        ("events", "publish", paid, "--data", '{"order": "a", "amount": 1}', "--json"),
+        ("events", "import", "paid.csv", "--type", paid, "--time", "at", "--json"),
+    ):
+        done = folder.run(*arguments, apart=True)
+        assert done.json
+        assert "imported" in done.err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -47,6 +76,8 @@ def test_every_command_has_help():
         ("events", "publish"),
         ("run", "--drain-seconds", "-1"),
         ("dev", "--memory-max", "big"),
+        ("demo", "flights", "--speed", "inf"),
+        ("demo", "flights", "--speed", "nan"),
     ],
 )
 def test_wrong_usage_leaves_with_2(folder, arguments):

@@ -78,6 +78,19 @@ def test_publishing_from_far_ahead_is_warned_of(shop):
     assert "Careful" not in shop.run(*arguments, "2020-01-01").err
 
 
+def test_a_time_that_not_every_calendar_can_tell_does_not_come_in(shop):
+    arguments = ("events", "publish", PAID, "--data", '{"order": "a", "amount": 1}', "--time")
+    for time in ("9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00", "9000-01-01"):
+        error = shop.run(*arguments, time, code=1).err
+        assert f"Cannot read time '{time}': it lies outside of the years 1000 to 8999." in error
+    shop.write(
+        "old.csv", "order,amount,known\na,1,9999-12-31T23:59:59-05:00\nb,1,2026-01-01\nc,1,0500-01-01\n"
+    )
+    done = shop.run("events", "import", "old.csv", "--type", PAID, "--time", "known", "--json", code=1)
+    assert (done.json["imported"], done.json["rejected"]) == (1, 2)
+    assert "Rejected line 2: column 'known' lies outside of the years 1000 to 8999." in done.err
+
+
 def test_publish_refuses_what_does_not_fit(shop):
     def refused(*arguments):
         error = shop.run("events", "publish", *arguments, code=1).err
@@ -192,6 +205,26 @@ def test_import_csv_converts_reports_and_is_idempotent(shop):
     assert events[3]["data"]["note"] is None
 
 
+def test_bad_rows_are_not_written_over_the_file_they_are_in(shop):
+    shop.write("paid.csv", "order,amount,at\na,1,2026-01-01\nb,none,2026-01-02\n")
+    before = (shop.path / "paid.csv").read_text()
+    refused = ("events", "import", "paid.csv", "--type", PAID, "--time", "at", "--rejects", "./paid.csv")
+    assert "would be lost. Choose another --rejects." in shop.run(*refused, code=1).err
+    assert (shop.path / "paid.csv").read_text() == before
+
+
+def test_a_file_that_was_mended_adds_what_was_rejected_and_nothing_twice(shop):
+    arguments = ("events", "import", "paid.csv", "--type", PAID, "--time", "when", "--json")
+    shop.write("paid.csv", "order,amount,when\na,1,2026-01-01\nb,none,2026-01-02\nc,3,2026-01-03\n")
+    assert shop.run(*arguments, code=1).json["imported"] == 2
+    assert (shop.path / "paid.csv.rejects.ndjson").exists()
+    shop.write("paid.csv", "order,amount,when\na,1,2026-01-01\nc,3,2026-01-03\nd,4,2026-01-04\n")
+    told = shop.run(*arguments).json
+    assert (told["imported"], told["known_before"]) == (1, 2)
+    # What was rejected before is rejected no more.
+    assert not (shop.path / "paid.csv.rejects.ndjson").exists()
+
+
 def test_a_quote_that_is_not_closed_costs_its_own_line_and_no_other(shop):
     """Rows after it are imported, and a value that rightly spans lines stays whole."""
     rows = [f"2030-01-01,o{n},{n}," for n in range(4000)]
@@ -243,6 +276,20 @@ def test_import_parquet(shop):
     assert (done.json["imported"], done.json["rejected"]) == (2, 1)
     weights = [event["data"]["weight"] for event in shop.run("events", "tail", "--json").json]
     assert weights == [1.0, None]
+
+
+def test_a_parquet_time_that_no_calendar_reaches_costs_its_own_row(shop):
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    moments = [1_700_000_000_000_000, 2**62, 1_700_000_001_000_000]
+    at, exact = pa.array(moments, pa.timestamp("us")), pa.array([1, 2, 3], pa.timestamp("ns"))
+    table = pa.table({"order": ["a", "b", "c"], "amount": [1, 2, 3], "known": at, "at": exact})
+    parquet.write_table(table, shop.path / "paid.parquet")
+    done = shop.run("events", "import", "paid.parquet", "--type", PAID, "--time", "known", "--json", code=1)
+    assert (done.json["imported"], done.json["rejected"]) == (2, 1)
+    (rejected,) = lines((shop.path / "paid.parquet.rejects.ndjson").read_text())
+    assert rejected["error"] == "column 'known' holds a value that is out of range"
+    assert str(2**62) in rejected["row"]["known"]
 
 
 def test_import_refuses_what_it_cannot_read(shop):

@@ -1,10 +1,11 @@
 """Services at work: started, drained, told apart, and looked after."""
 
-import os
 import signal
 from pathlib import Path
 
 import pytest
+
+from tests.integration.conftest import is_alive
 
 EVENTS = """
 from tropism import Event
@@ -116,14 +117,6 @@ def test_services_in_processes_of_their_own_share_one_store(shop):
 def pids(running):
     pid = running.process.pid
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_dev_reloads_only_who_changed_and_keeps_them_when_code_is_broken(shop):

@@ -81,10 +81,13 @@ def test_a_model_of_ones_own_and_labels_after_rows(folder, table):
         "    def predict(self, rows):\n"
         "        return [self.high if value > 0 else 1 - self.high for value in rows.columns[0]]\n"
         "def train(rows, seed):\n"
+        "    print('training')\n"
         "    return Share(rows)\n",
     )
     roles = ("--time", "when", "--label", "label", "--delay-rows", "20", "--drop", "known", "--drop", "id")
-    found = folder.run("whatif", table, *roles, "--model", "mine:train", "--json", apart=True).json
+    done = folder.run("whatif", table, *roles, "--model", "mine:train", "--json", apart=True)
+    assert "training" in done.err
+    found = done.json
     assert found["model"] == "mine:train"
     assert found["static"]["accuracy"] > 0.6
     assert found["never_known"] == 0
@@ -143,6 +146,13 @@ def test_bad_tables_are_one_line_that_says_what_to_do(folder, name, content, tol
     assert told in done.err
     assert done.err.count("\n") == 1
     assert not done.out
+
+
+def test_a_card_is_not_written_over_its_table(folder, table):
+    before = table.read_text()
+    done = folder.run("whatif", table, *PLAIN, "--output", "t.csv", code=1)
+    assert "which would be lost. Choose another --output." in done.err
+    assert table.read_text() == before
 
 
 def test_a_card_that_cannot_be_written_says_so(folder, table):

@@ -388,9 +388,9 @@ def test_orders_that_cannot_be_carried_out_are_refused_and_say_why():
 
 def test_an_order_to_roll_back_ends_a_canary_first_and_the_champion_stays():
     rules = policy(
-        gate=msgspec_replace(POLICY.gate, margin=0.02),
+        gate=replace(POLICY.gate, margin=0.02),
         growth=1.5,
-        rollout=msgspec_replace(POLICY.rollout, canary=_days(3)),
+        rollout=replace(POLICY.rollout, canary=days(3)),
     )
 
     async def live():

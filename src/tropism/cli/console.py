@@ -1,13 +1,36 @@
 """What commands say: reports on standard output, everything else on standard error."""
 
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
 def say(text: str) -> None:
     """Write a line of progress or advice to standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Have what other code prints meanwhile, in whatever way, go to standard error: output is for reports."""
+    output = sys.stdout
+    output.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # it is closed
+        kept = None
+    if kept is not None:
+        os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = output
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def print_json(document: Any) -> None:

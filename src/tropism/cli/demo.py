@@ -1,6 +1,7 @@
 """``tropism demo``: whole systems on real data."""
 
 import json
+import math
 import shlex
 import sys
 from dataclasses import dataclass
@@ -30,13 +31,25 @@ def root() -> None:
     """Whole systems on real data, to run, read and take apart."""
 
 
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no speed; leave it out to run as fast as possible")
+    return value
+
+
 @commands.command()
 def flights(
     until: Annotated[
-        str | None, typer.Option(help="Leave out what became known at or after this date.", metavar="DATE")
+        str | None,
+        typer.Option(
+            help="Leave out what became known at or after this date (midnight UTC).", metavar="DATE"
+        ),
     ] = None,
     speed: Annotated[
-        float | None, typer.Option(min=1.0, help="Event seconds a second, to watch; unbounded by default.")
+        float | None,
+        typer.Option(
+            min=1.0, callback=_finite, help="Event seconds a second, to watch; unbounded by default."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every training.")] = 0,
     folder: Annotated[Path, typer.Option(help="Where log, state and artifacts are kept.")] = Path(
@@ -55,13 +68,14 @@ def flights(
 
     An interrupted run goes on where it stopped; a finished one starts anew.
     """
+    from tropism.demo.flights.folder import check
     from tropism.demo.flights.run import FlightsOptions, tune_process
 
     tune_process()
     options = FlightsOptions(folder, _until(until), seed, speed)
-    check_place(report, what="report", option="--report")
-    told = finish(_flights(options, baselines=baselines, command=shlex.join(["tropism", *sys.argv[1:]])))
-    write_page(report, told.page, what="report", option="--report")
+    check(folder)
+    _check_report(report, folder)
+    told = finish(_flights(options, report, baselines=baselines))
     if as_json:
         print(json.dumps(told.summary))
     else:
@@ -69,6 +83,15 @@ def flights(
         print(f"digest {told.summary['digest'][:16]}…  report: {report}")
     if serve:
         serve_page(report)
+
+
+def _check_report(report: Path, folder: Path) -> None:
+    check_place(report, what="report", option="--report")
+    if report.resolve().is_relative_to(folder.resolve()):
+        raise InvalidInputError(
+            f"Cannot write the report {str(report)!r}: it lies in the folder of the run, which holds nothing "
+            f"else. Choose another --report."
+        )
 
 
 def _until(text: str | None) -> int:
@@ -90,11 +113,10 @@ class _Told:
 
     ways: tuple["Way", ...]
     summary: dict[str, Any]
-    page: str
     scored: str
 
 
-async def _flights(options: "FlightsOptions", *, baselines: bool, command: str) -> _Told:
+async def _flights(options: "FlightsOptions", report: Path, *, baselines: bool) -> _Told:
     import asyncio
     from functools import partial
     from importlib.metadata import version
@@ -128,10 +150,13 @@ async def _flights(options: "FlightsOptions", *, baselines: bool, command: str) 
         stages.seconds["training, of run"] = trained
         rate = results.events / path_seconds if path_seconds > 0 else None
         summary = summary_of(results, ways, stages.seconds, rate)
+        command = shlex.join(["tropism", *sys.argv[1:]])
         told = report_of(
             results, ways, summary, version=version("tropism"), seed=options.seed, command=command
         )
-        return _Told(ways, summary, render(told), scored_words(results))
+        # While the run is unfinished: if the page cannot be written, the same command goes on from here.
+        write_page(report, render(told), what="report", option="--report")
+        return _Told(ways, summary, scored_words(results))
 
 
 def _tell_training(tell: "Teller", name: str, done: int, total: int) -> None:

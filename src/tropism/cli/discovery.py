@@ -6,6 +6,7 @@ import sys
 import tomllib
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,7 @@ from typing import Any
 
 from tropism.app.app import App
 from tropism.app.platform import read_settings
+from tropism.cli.console import aside
 from tropism.cli.extras import extra_of, told_missing
 from tropism.core.codec import Codec
 from tropism.core.errors import InvalidInputError, NotFoundError, NotSupportedError
@@ -34,11 +36,18 @@ def _configured(path: Path) -> str | None:
     return found
 
 
-def load_app(given: str | None = None) -> App:
+def load_app(given: str | None = None, *, prints: bool = False) -> App:
     """Import the app that is named, or that a named function returns, with the current folder importable.
+
+    What it prints meanwhile goes to standard error, unless it ``prints`` for itself.
 
     Raises: InvalidInputError or NotFoundError, saying which part of the name is wrong.
     """
+    with nullcontext() if prints else aside():
+        return _load(given)
+
+
+def _load(given: str | None) -> App:
     name = app_name(given)
     if name is None:
         raise NotFoundError(f"Cannot find the app: nothing names it. {DEFAULT_HELP}")

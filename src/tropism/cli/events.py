@@ -84,7 +84,9 @@ def import_(
     ] = None,
     id: Annotated[
         str | None,
-        typer.Option("--id", help="The column of the events' ids; otherwise they derive from name and row."),
+        typer.Option(
+            "--id", help="The column of the events' ids; otherwise they derive from name and content."
+        ),
     ] = None,
     field: Annotated[
         list[str] | None,
@@ -116,13 +118,11 @@ def import_(
     Running it again adds nothing twice, so an interrupted import is resumed by repeating it. Rows whose
     times are not in order are sorted first.
     """
-    from tropism.cli.importing import Plan, import_file
+    from tropism.cli.importing import Plan, import_file, rejects_of
     from tropism.cli.rows import Columns
 
     columns = Columns(
         time=time, key=key, id=id, fields=tuple(field or ()), zone=zone, nulls=("", *(null or ()))
     )
-    plan = Plan(
-        file, type, columns, rejects or file.with_name(f"{file.name}.rejects.ndjson"), source or file.name
-    )
+    plan = Plan(file, type, columns, rejects or rejects_of(file), source or file.name)
     raise typer.Exit(finish(import_file(plan, app, json=json)))

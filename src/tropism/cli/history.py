@@ -155,8 +155,9 @@ def _json_rows(file: TextIO) -> Iterator[Row]:
         number += 1
         try:
             values = decoder.decode(text)
-        except msgspec.DecodeError:
-            yield Row(number, line, {"text": text.rstrip("\n")}, "it is not JSON")
+        except (msgspec.DecodeError, RecursionError) as error:
+            fact = "it is nested too deeply" if isinstance(error, RecursionError) else "it is not JSON"
+            yield Row(number, line, {"text": text.rstrip("\n")}, fact)
             continue
         if isinstance(values, dict):
             yield Row(number, line, values)
@@ -183,6 +184,39 @@ def _parquet(path: Path) -> Any:
 def _parquet_rows(path: Path) -> Iterator[Row]:
     number = 0
     for batch in _parquet(path).iter_batches(batch_size=_BATCH):
-        for values in batch.to_pylist():
+        for values, problem in _values(_in_microseconds(batch)):
             number += 1
-            yield Row(number, number, values)
+            yield Row(number, number, values, problem)
+
+
+def _values(batch: Any) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """Yield the rows of a batch; where a value is none that Python knows, what is wrong with its row."""
+    try:
+        rows = batch.to_pylist()
+    except (ValueError, OverflowError):
+        yield from (_cells(batch, place) for place in range(batch.num_rows))
+    else:
+        yield from ((values, None) for values in rows)
+
+
+def _cells(batch: Any, place: int) -> tuple[dict[str, Any], str | None]:
+    values: dict[str, Any] = {}
+    problem = None
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            values[name] = column[place].as_py()
+        except (ValueError, OverflowError):
+            values[name] = column.slice(place, 1).to_string().strip("[] \n")
+            problem = f"column {name!r} holds a value that is out of range"
+    return values, problem
+
+
+def _in_microseconds(batch: Any) -> Any:
+    """Return a batch whose instants are as fine as all instants are here."""
+    import pyarrow as pa
+
+    for place, field in enumerate(batch.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            kind = pa.timestamp("us", field.type.tz)
+            batch = batch.set_column(place, field.name, batch.column(place).cast(kind, safe=False))
+    return batch

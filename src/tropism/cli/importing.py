@@ -10,11 +10,13 @@ from typing import IO, Any
 import msgspec
 
 from tropism.app.platform import open_platform, read_settings
-from tropism.cli.console import is_terminal, print_json, say
+from tropism.cli.console import aside, is_terminal, print_json, say
 from tropism.cli.discovery import load_app, types_of
 from tropism.cli.history import Row, Table
-from tropism.cli.rows import Columns, Converter, RowError
+from tropism.cli.pages import check_apart
+from tropism.cli.rows import Columns, Converter, RowError, numbered
 from tropism.cli.sorting import sorted_by_time
+from tropism.cli.work import give_way
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError, NotFoundError
 from tropism.ports.log import Log
@@ -22,6 +24,7 @@ from tropism.ports.log import Log
 _BATCH = 4000
 _BATCH_BYTES = 4 << 20
 _SHOWN_MAX = 5
+_GIVE_WAY_ROWS = 1000
 _TOLD_SECONDS = 10.0
 
 Advance = Callable[[int], None]
@@ -60,7 +63,11 @@ class Rejects:
             self._file = self.path.open("wb")
         self.count += 1
         told = {"line": row.line, "error": str(error), "row": row.values}
-        self._file.write(msgspec.json.encode(told, enc_hook=str) + b"\n")
+        try:
+            encoded = msgspec.json.encode(told, enc_hook=str)
+        except RecursionError:
+            encoded = msgspec.json.encode({**told, "row": None})
+        self._file.write(encoded + b"\n")
         if self.count <= _SHOWN_MAX:
             say(f"Rejected line {row.line}: {error}.")
 
@@ -69,9 +76,20 @@ class Rejects:
         if self._file is not None:
             self._file.close()
 
+    def forget_stale(self, file: Path) -> None:
+        """Remove what an earlier import of a file rejected, now that nothing is: where nobody chose the place."""
+        if self._file is None and self.path == rejects_of(file):
+            self.path.unlink(missing_ok=True)
+
+
+def rejects_of(file: Path) -> Path:
+    """Return where a file's bad rows go, unless another place is chosen."""
+    return file.with_name(f"{file.name}.rejects.ndjson")
+
 
 async def import_file(plan: Plan, app: str | None, *, json: bool) -> int:
     """Import a file, and return the exit code: 1 where rows were rejected."""
+    check_apart(plan.rejects, [plan.file], what="rejected rows", option="--rejects")
     codec = types_of(load_app(app))
     kind = codec.types.get(plan.type)
     if kind is None:
@@ -86,26 +104,32 @@ async def import_file(plan: Plan, app: str | None, *, json: bool) -> int:
     started = time.monotonic()
     try:
         async with open_platform(read_settings()) as platform:
-            with _progress(survey.rows) as advance:
+            # The class of the events may print.
+            with _progress(survey.rows) as advance, aside():
                 records = _records(table, converter, rejects, advance)
                 if not survey.is_sorted:
                     say("The rows are not in order of time: sorting them first.")
                     records = sorted_by_time(records)
+                if plan.columns.id is None:
+                    records = numbered(records)
                 stored, new = await _append(platform.log, records, advance)
     except OSError as error:
         raise InvalidInputError(f"Cannot import {str(plan.file)!r}: {error}. Mend it, and repeat.") from error
     finally:
         rejects.close()
+    rejects.forget_stale(plan.file)
     _report(plan, stored=stored, new=new, rejects=rejects, seconds=time.monotonic() - started, json=json)
     return 1 if rejects.count else 0
 
 
 def look_through(table: Table, converter: Converter) -> Survey:
-    """Count the rows, and see whether their times are in order."""
+    """Count the rows, and see whether their times are in order. Raises: CancelledError after a signal."""
     survey = Survey()
     last_us: int | None = None
     for row in table.rows():
         survey.rows += 1
+        if survey.rows % _GIVE_WAY_ROWS == 0:
+            give_way()
         if survey.is_sorted and row.problem is None:
             try:
                 time_us = converter.time_us(row)
@@ -118,6 +142,8 @@ def look_through(table: Table, converter: Converter) -> Survey:
 
 def _records(table: Table, converter: Converter, rejects: Rejects, advance: Advance) -> Iterator[Record]:
     for row in table.rows():
+        if row.number % _GIVE_WAY_ROWS == 0:
+            give_way()
         try:
             record = converter.record(row)
         except RowError as error:

@@ -1,6 +1,7 @@
 """Pages that commands write: a place that will not do is refused before the work is done."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -9,12 +10,29 @@ from tropism.cli.console import say
 from tropism.core.errors import InvalidInputError
 
 
-def check_place(page: Path, *, what: str, option: str) -> None:
-    """Refuse a place that cannot be written to, and change nothing yet."""
+def check_place(page: Path, *, what: str, option: str, read: Iterable[Path] = ()) -> None:
+    """Refuse a place that cannot be written to, or that is a file to be read, and change nothing yet."""
+    check_apart(page, read, what=what, option=option)
+    if page.is_file() and not os.access(page, os.W_OK):
+        raise _cannot(page, "you may not write to it", what, option)
     there = next(parent for parent in page.absolute().parents if parent.exists())
     if page.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
         fact = "it is a folder" if page.is_dir() else f"{str(there)!r} is no folder that may be written to"
         raise _cannot(page, fact, what, option)
+
+
+def check_apart(page: Path, read: Iterable[Path], *, what: str, option: str) -> None:
+    """Refuse to write over what is read, under whatever name. Raises: InvalidInputError."""
+    for path in read:
+        if _are_same(page, path):
+            raise _cannot(page, f"it is {str(path)!r} itself, which would be lost", what, option)
+
+
+def _are_same(page: Path, path: Path) -> bool:
+    try:
+        return page.samefile(path)
+    except OSError:
+        return False  # one of them is not there
 
 
 def write_page(page: Path, text: str, *, what: str, option: str) -> None:

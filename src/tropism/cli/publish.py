@@ -5,13 +5,13 @@ import uuid
 from pathlib import Path
 
 from tropism.app.platform import open_platform, read_settings
-from tropism.cli.console import print_json, say
+from tropism.cli.console import aside, print_json, say
 from tropism.cli.discovery import load_app, types_of
 from tropism.core.codec import Codec, describe, record_of
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError, NotFoundError
 from tropism.core.event import Event
-from tropism.core.time import days, iso, parse_iso, to_us
+from tropism.core.time import IMPLAUSIBLE, days, is_plausible, iso, parse_iso, to_us
 
 DAY_US = to_us(days(1))
 
@@ -55,8 +55,9 @@ async def publish_one(
         now_us = platform.clock.now_us()
         time_us = now_us if time is None else instant_of(time)
         id = id or uuid.uuid4().hex
-        event = _event(codec, type, data)
-        record = record_of(event, codec.encode(event), id=id, time_us=time_us, source=source)
+        with aside():
+            event = _event(codec, type, data)
+            record = record_of(event, codec.encode(event), id=id, time_us=time_us, source=source)
         new = bool(await platform.log.append([record]))
     if time_us > now_us + DAY_US:
         say(f"Careful: {iso(time_us)} lies ahead. Views count it, and all behind it, only from then on.")
@@ -84,8 +85,13 @@ def _event(codec: Codec, type: str, data: bytes) -> Event:
 def instant_of(text: str) -> int:
     """Return a time given on the command line. Raises: InvalidInputError."""
     try:
-        return parse_iso(text)
+        time_us = parse_iso(text)
     except ValueError as error:
-        raise InvalidInputError(
-            f"Cannot read time {text!r}: it is not ISO 8601. Write it like 2026-01-31T12:00:00Z."
-        ) from error
+        raise _no_time(text, "is not ISO 8601") from error
+    if not is_plausible(time_us):
+        raise _no_time(text, IMPLAUSIBLE)
+    return time_us
+
+
+def _no_time(text: str, fact: str) -> InvalidInputError:
+    return InvalidInputError(f"Cannot read time {text!r}: it {fact}. Write it like 2026-01-31T12:00:00Z.")

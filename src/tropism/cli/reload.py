@@ -85,8 +85,7 @@ async def probe(app: str | None) -> Build | str:
 
 
 def _build(output: bytes) -> Build:
-    # Importing the app may print: the list is the last thing that the probe says.
-    found = msgspec.json.decode(output[output.rindex(b'{\n  "app"') :])
+    found = msgspec.json.decode(output)
     files = {name for names in found["services"].values() for name in names}
     contents = {name: _digest(name) for name in files}
     digests = {

@@ -1,21 +1,22 @@
 """Rows of a table as events, converted to what the event's class declares."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from hashlib import blake2b
 from types import NoneType
-from typing import Any, cast, get_args
+from typing import Annotated, Any, cast, get_args, get_origin
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+from msgspec import structs
 
 from tropism.cli.history import Row
 from tropism.core.codec import Codec, describe, record_of
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
-from tropism.core.time import instant_us
+from tropism.core.time import IMPLAUSIBLE, instant_us, is_plausible, parse_moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class RowError(Exception):
 class Converter:
     """Turns rows into records of one event type.
 
-    ``name`` is the file's: with a row's number and content it makes the id of a row that has none.
+    ``name`` is the file's: with a row's content it makes the id of a row that has none (see `numbered`).
 
     Raises: InvalidInputError if a column that is needed does not exist.
     """
@@ -60,7 +61,8 @@ class Converter:
         self._zone = _zone(columns.zone)
         self._nulls = frozenset(columns.nulls)
         declared = msgspec.structs.fields(cast("Any", kind))
-        self._optional = {field.name for field in declared if NoneType in get_args(field.type)}
+        self._optional = {field.name for field in declared if NoneType in _alternatives(field.type)}
+        self._texts = {field.name for field in declared if _is_text(field.type)}
         self._defaulted = {field.name for field in declared if not field.required}
         self._taken = _taken(kind, columns)
         if existing is not None:
@@ -83,14 +85,17 @@ class Converter:
         value = row.values.get(self._columns.time)
         if isinstance(value, str):
             try:
-                value = datetime.fromisoformat(value.strip())
+                value = parse_moment(value.strip())
             except ValueError:
                 value = None
         elif isinstance(value, date) and not isinstance(value, datetime):
             value = datetime.combine(value, time())
         if not isinstance(value, datetime):
             raise RowError(f"column {self._columns.time!r} holds no ISO 8601 time")
-        return instant_us(value if value.tzinfo else value.replace(tzinfo=self._zone))
+        time_us = instant_us(value if value.tzinfo else value.replace(tzinfo=self._zone))
+        if not is_plausible(time_us):
+            raise RowError(f"column {self._columns.time!r} {IMPLAUSIBLE}")
+        return time_us
 
     def record(self, row: Row) -> Record:
         """Return a row as a record. Raises: RowError."""
@@ -100,11 +105,14 @@ class Converter:
         try:
             event = msgspec.convert(self._fields(row.values), self._kind, strict=False)
             data = self._codec.encode(event)
+            id = self._id(row)
+        except RecursionError as error:
+            raise RowError("it is nested too deeply") from error
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             raise RowError(describe(error)) from error
         except InvalidInputError as error:
             raise RowError(str(error)) from error
-        return record_of(event, data, id=self._id(row), time_us=time_us, source=self._source)
+        return record_of(event, data, id=id, time_us=time_us, source=self._source)
 
     def _fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
         fields: dict[str, Any] = {}
@@ -118,17 +126,51 @@ class Converter:
                 value = None
             elif empty and field in self._defaulted:
                 continue
+            elif field in self._texts and type(value) is int:
+                value = str(value)
             fields[field] = value
         return fields
 
     def _id(self, row: Row) -> str:
         if self._columns.id is not None:
             value = row.values.get(self._columns.id)
-            if value is None or value == "":
+            if value is None or value == "" or value != value:  # noqa: PLR0124 (only NaN is not itself)
                 raise RowError(f"column {self._columns.id!r} holds no id")
-            return str(value)
-        told = f"{self._name}\n{self._kind.event_type}\n{row.number}\n{row.values!r}"
+            # A topic tells events apart by id alone, and other files may bring other types of it.
+            return f"{self._kind.event_type}/{value}"
+        told = f"{self._name}\n{self._kind.event_type}\n{row.values!r}"
         return blake2b(told.encode(errors="replace"), digest_size=16).hexdigest()
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    """Return what a field may be, without what is annotated on it."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return get_args(kind) or (kind,)
+
+
+def _is_text(kind: Any) -> bool:
+    return {*map(_plain, _alternatives(kind))} <= {str, NoneType}
+
+
+def _plain(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def numbered(records: Iterable[Record]) -> Iterator[Record]:
+    """Yield records in order of time with their ids made different: the n-th of equal rows is an event too.
+
+    Equal rows have equal times, so that no more than those of one moment are to be remembered; and a row
+    keeps its id when others are mended, added or taken away.
+    """
+    seen: dict[str, int] = {}
+    now_us: int | None = None
+    for record in records:
+        if record.time_us != now_us:
+            now_us = record.time_us
+            seen.clear()
+        number = seen[record.id] = seen.get(record.id, 0) + 1
+        yield record if number == 1 else structs.replace(record, id=f"{record.id}-{number}")
 
 
 def _taken(kind: type[Event], columns: Columns) -> dict[str, str]:

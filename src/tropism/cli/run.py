@@ -60,7 +60,7 @@ def run(
 
     supervised = Supervised(lifeline, heartbeat)
     supervised.hold_on()
-    found = load_app(app)
+    found = load_app(app, prints=not list_services)
     if list_services:
         from tropism.cli.sources import files_of_services
 

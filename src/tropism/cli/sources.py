@@ -13,15 +13,29 @@ _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 
 
 def source_files(folder: Path) -> Iterator[Path]:
-    """Yield the Python files below a folder, without environments and hidden folders."""
-    for path in sorted(folder.iterdir()):
+    """Yield the Python files below a folder, without environments and hidden folders.
+
+    A folder that vanishes meanwhile, or that may not be read, has none.
+    """
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError:
+        return
+    for path in paths:
         if path.name.startswith(".") or path.name in _SKIPPED or path.is_symlink():
             continue
         if path.is_dir():
-            if not (path / "pyvenv.cfg").exists():
+            if not _is_environment(path):
                 yield from source_files(path)
         elif path.suffix == ".py":
             yield path
+
+
+def _is_environment(folder: Path) -> bool:
+    try:
+        return (folder / "pyvenv.cfg").exists()
+    except OSError:  # it may not be looked into
+        return True
 
 
 def files_of_services(app: App) -> dict[str, list[Path]]:
@@ -95,7 +109,11 @@ class _Imports:
 def _names_in(file: Path, folder: Path) -> Iterator[str]:
     """Yield every module name that a file may import, with the packages around it."""
     package = ".".join(file.relative_to(folder).parent.parts)
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    try:
+        parsed = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return  # nothing imported it, or the app would not have been loaded
+    for node in ast.walk(parsed):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

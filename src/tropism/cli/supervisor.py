@@ -108,22 +108,33 @@ class Supervisor:
         tell = self._teller(name)
         while not self._stopping and self._keepers.get(name) is asyncio.current_task():
             wake.clear()
-            child = self._children[name] = await Child.start(self._arguments(name), self._lifeline, tell)
+            age = 0.0
             try:
-                why = await self._watch(child)
-            finally:
-                if self._children.get(name) is child:
-                    del self._children[name]
-                await child.kill()
-                await child.close()
-            if child.is_leaving or self._stopping:
-                continue
-            failures = 1 if child.age > STEADY_SECONDS else failures + 1
+                child = await Child.start(self._arguments(name), self._lifeline, tell)
+            except OSError as error:  # such as too many processes or files
+                why = f"it cannot be started ({error.strerror or error})"
+            else:
+                why = await self._look_after(name, child)
+                age = child.age
+                if child.is_leaving or self._stopping:
+                    continue
+            failures = 1 if age > STEADY_SECONDS else failures + 1
             pause = min(self._options.backoff_seconds_max, _PAUSE_FIRST * 2 ** min(failures - 1, 16))
             tell(f"Starting again in {pause:g} s: {why}.")
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await wake.wait()
+
+    async def _look_after(self, name: str, child: Child) -> str:
+        """Watch a process to its end, and return why it ended."""
+        self._children[name] = child
+        try:
+            return await self._watch(child)
+        finally:
+            if self._children.get(name) is child:
+                del self._children[name]
+            await child.kill()
+            await child.close()
 
     def _service(self, name: str) -> list[str]:
         arguments = ["run", "--service", name, "--drain-seconds", str(self._options.drain_seconds)]
@@ -188,19 +199,31 @@ class Supervisor:
 
     async def _reload_for_ever(self) -> None:
         sources = Sources()
+        last = ""
         while True:
-            changed = await sources.wait_changed()
-            say(f"Changed: {', '.join(changed)}.")
-            build = await probe(self._options.app)
-            if isinstance(build, str):
-                say(f"{build} The services go on as they were.")
-                continue
-            known = {} if self._build is None else self._build.digests
-            differing = {n for n, digest in build.digests.items() if n in known and known[n] != digest}
-            self._build = build
-            news = sorted(differing | (set(build.digests) ^ set(known)))
-            say(f"Reloading {', '.join(news)}." if news else "No service is made of that.")
-            self._change(set(build.digests), differing)
+            try:
+                await self._reload(sources)
+            except Exception as error:
+                # Whatever it is, such as a process that cannot be started: the services are at work.
+                told = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+                if told != last:
+                    say(f"Cannot reload: {told}. The services go on as they were; save a file to try again.")
+                last = told
+
+    async def _reload(self, sources: Sources) -> None:
+        """Wait for a change, and do what it means for the services."""
+        changed = await sources.wait_changed()
+        say(f"Changed: {', '.join(changed)}.")
+        build = await probe(self._options.app)
+        if isinstance(build, str):
+            say(f"{build} The services go on as they were.")
+            return
+        known = {} if self._build is None else self._build.digests
+        differing = {n for n, digest in build.digests.items() if n in known and known[n] != digest}
+        self._build = build
+        news = sorted(differing | (set(build.digests) ^ set(known)))
+        say(f"Reloading {', '.join(news)}." if news else "No service is made of that.")
+        self._change(set(build.digests), differing)
 
     def _teller(self, name: str) -> Callable[[str], None]:
         names = sorted(self._keepers)

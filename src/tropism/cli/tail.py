@@ -1,7 +1,8 @@
 """Reading the log for people and pipes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -23,6 +24,7 @@ LAST_COUNT = 20
 """How many events are shown where nothing says where to begin."""
 
 _CHUNK = 1024
+_BEGINNING_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,7 @@ async def print_events(request: Request, app: str | None) -> None:
     topics = request.topics or _topics_of_app(app)
     async with open_platform(read_settings()) as platform:
         log = platform.log
-        if request.follow and not await log.ends(topics):
-            # A topic begins with its first event: until then there is nothing to wait on.
-            await log.create_topics(dict.fromkeys(topics, 4))
-        await _check(log, request.topics)
+        await _check(log, request.topics, follow=request.follow)
         await _print(request, _chosen(log, topics, request))
 
 
@@ -54,10 +53,12 @@ def _topics_of_app(app: str | None) -> tuple[str, ...]:
     return tuple(sorted({kind.event_topic for kind in kinds} - {"tropism"}))
 
 
-async def _check(log: Log, topics: tuple[str, ...]) -> None:
+async def _check(log: Log, topics: tuple[str, ...], *, follow: bool) -> None:
     known = {topic for topic, _ in await log.ends(topics)}
     for topic in topics:
-        if topic not in known:
+        if topic not in known and follow:
+            say(f"Topic {topic!r} does not exist yet: waiting for its first event.")
+        elif topic not in known:
             raise NotFoundError(
                 f"Cannot show topic {topic!r}: it does not exist. A topic is the part of an event's type "
                 f"before the first dot, and begins with its first event."
@@ -75,7 +76,8 @@ async def _chosen(log: Log, topics: tuple[str, ...], request: Request) -> AsyncI
             yield stored
         return
     left = request.count
-    async for stored in _from(log, await _start(log, topics, request), follow=request.follow):
+    beginnings = topics if request.follow else ()
+    async for stored in _from(log, await _start(log, topics, request), follow=beginnings):
         if fits(stored):
             yield stored
             left = None if left is None else left - 1
@@ -106,29 +108,52 @@ async def _first_at(log: Log, partition: Partition, end: int, moment_us: int) ->
     return low
 
 
-async def _from(log: Log, cursors: Cursors, *, follow: bool) -> AsyncIterator[Stored]:
-    streams = {Stream(*partition): offset for partition, offset in cursors.items()}
-    intake = Intake(log, streams, chunk=_CHUNK)
+async def _from(log: Log, cursors: Cursors, *, follow: Sequence[str] = ()) -> AsyncIterator[Stored]:
+    """Yield what lies behind the cursors; to follow topics is to wait for more, and for those yet to begin."""
     while True:
-        arrivals, _ = await intake.take(FOREVER_US, _CHUNK)
-        for *_, stored in arrivals:
-            yield stored
-        if arrivals:
-            continue
+        intake = Intake(log, {Stream(*place): offset for place, offset in cursors.items()}, chunk=_CHUNK)
+        reached: Cursors = cursors
+        while cursors:
+            arrivals, _ = await intake.take(FOREVER_US, _CHUNK)
+            for *_, stored in arrivals:
+                yield stored
+            reached = intake.ends
+            if not arrivals:
+                break
         if not follow:
             return
-        await log.wait_beyond(intake.ends)
+        await _wait(log, reached)
+        cursors = {place: reached.get(place, 0) for place in await log.ends(follow)}
+
+
+async def _wait(log: Log, reached: Cursors) -> None:
+    """Wait for more, and never so long that a topic which begins is seen much later."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_BEGINNING_SECONDS):
+            await (log.wait_beyond(reached) if reached else asyncio.Event().wait())
 
 
 async def _last(log: Log, ends: Cursors, count: int, fits: Callable[[Stored], bool]) -> list[Stored]:
-    """Return the last events that fit, reaching further back until there are enough."""
+    """Return the last events that fit, reaching further back until none that is later can be missing."""
     back = max(count, _CHUNK)
     while True:
         starts = {partition: max(0, end - back) for partition, end in ends.items()}
-        found = [stored async for stored in _from(log, starts, follow=False) if fits(stored)]
-        if len(found) >= count or not any(starts.values()):
+        found = [stored async for stored in _from(log, starts) if fits(stored)]
+        if not any(starts.values()) or await _are_last(log, starts, found[-count:], count):
             return found[-count:]
         back *= 8
+
+
+async def _are_last(log: Log, starts: Cursors, found: Sequence[Stored], count: int) -> bool:
+    """Say whether all that lies before where partitions were read from is older than what was found."""
+    if len(found) < count:
+        return False
+    oldest_us = min(stored.known_us for stored in found)
+    for partition, start in starts.items():
+        first = (await log.read({partition: start}, count_max=1)).get(partition) if start else None
+        if first and first[0].known_us >= oldest_us:
+            return False
+    return True
 
 
 async def _print(request: Request, events: AsyncIterator[Stored]) -> None:

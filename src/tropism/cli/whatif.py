@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tropism.cli.console import print_json
+from tropism.cli.console import aside, print_json
 from tropism.cli.options import JsonOption
 from tropism.cli.pages import check_place, write_page
 from tropism.cli.telling import telling
@@ -65,7 +65,7 @@ def whatif(
         )
     roles = Roles(time, label, label_at, delay_rows, key, tuple(drop or ()))
     card = output or Path(f"whatif-{table.stem}.html")
-    check_place(card, what="card", option="--output")
+    check_place(card, what="card", option="--output", read=[table])
     answer = _ask(Question(table, roles, model, seed))
     _write(card, answer)
     if json:
@@ -80,7 +80,8 @@ def _ask(question: Any) -> "Answer":
 
     from tropism.whatif.asking import ask
 
-    with telling(NAMES) as teller:
+    # A model of the user's own may print.
+    with telling(NAMES) as teller, aside():
         answer = finish(ask(question, teller))
     command = shlex.join(["tropism", *sys.argv[1:]])
     return replace(answer, version=version("tropism"), command=command)

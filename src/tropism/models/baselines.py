@@ -5,11 +5,14 @@ was learned decides rows strictly after it. So `static`, `cron` and the loop dif
 nothing else. Only `hindsight` breaks the rules, on purpose: it says how much there was to gain.
 """
 
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -250,7 +253,18 @@ _given: dict[str, Any] = {}
 
 
 def _give(rows: TrainingRows, train: Train) -> None:
+    # Ctrl-C reaches all processes of a terminal: the one that asked decides what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     _given["rows"], _given["train"] = rows, train
+
+
+def _leave_with_parent() -> None:
+    """Leave as soon as the process is gone that asked, however it went: nobody takes what comes of it."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run_given(task: _Task) -> NDArray[np.float64]:

@@ -37,9 +37,17 @@ def _value(value: Any) -> str | None:
     text = str(value).strip()
     number = _number(text)
     if number is not None:
-        return f"{number:g}"
+        return _exactly(text, number)
     lower = text.lower()
     return lower if any(lower in pair for pair in _PAIRS) else text
+
+
+def _exactly(text: str, number: float) -> str:
+    """Return a number in one way of writing it: 1, 1.0 and 1e0 are the same, and all else is different."""
+    try:
+        return str(int(text))
+    except ValueError:
+        return str(int(number)) if number.is_integer() else repr(number)
 
 
 def _number(text: str) -> float | None:

@@ -15,6 +15,10 @@ Kind = Literal["text", "number", "boolean", "time", "other"]
 TEXTS = {".csv", ".tsv", ".txt"}
 PARQUETS = {".parquet", ".pq"}
 SEPARATORS = ",;\t|"
+CELL_CHARACTERS_MAX = 2**24
+"""How long a cell of a CSV file may be; Python's own bound is shorter than many a note."""
+
+csv.field_size_limit(CELL_CHARACTERS_MAX)
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,13 +226,18 @@ def _keys(raws: dict[str, Raw], roles: Roles, order: Sequence[int]) -> tuple[lis
     """Return a name a row, all different: the n-th row of a key is a decision of its own."""
     if roles.key is None:
         return [f"row-{row + 1}" for row in order], []
-    keys, seen, repeated = [], dict[str, int](), 0
+    keys, taken, seen, repeated = [], set[str](), dict[str, int](), 0
     for row in order:
         value = raws[roles.key].values[row]
         key = "-" if value is None or (isinstance(value, str) and is_missing(value)) else str(value)
         number = seen[key] = seen.get(key, 0) + 1
         repeated += number == 2
-        keys.append(key if number == 1 else f"{key}#{number}")
+        name = key if number == 1 else f"{key}#{number}"
+        # A key may itself look like the second row of another.
+        while name in taken:
+            name += "#"
+        taken.add(name)
+        keys.append(name)
     if not repeated:
         return keys, []
     told = counted(repeated, "value")

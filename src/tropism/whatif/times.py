@@ -4,14 +4,11 @@ import math
 from collections.abc import Sequence
 
 from tropism.core.errors import InvalidInputError
-from tropism.core.time import parse_iso
+from tropism.core.time import IMPLAUSIBLE, is_plausible, parse_iso
 from tropism.whatif.reading import Raw, Sheet
 
 MISSING = {"", "na", "n/a", "nan", "nat", "null", "none"}
 """Texts that stand for no value, in any case."""
-
-_BOUNDS_US = (parse_iso("1000-01-01"), parse_iso("9000-01-01"))
-"""Outside of these a number of seconds or nanoseconds is a slip, and no time."""
 
 _UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (math.inf, 1e-3))
 """Numbers up to 1e11 are seconds (to the year 5138), then milli-, micro- and nanoseconds."""
@@ -26,10 +23,9 @@ def read_times(sheet: Sheet, raw: Raw, option: str) -> list[int | None]:
     Raises: InvalidInputError with the first line that holds no time.
     """
     found = _instants(sheet, raw, option)
-    low_us, high_us = _BOUNDS_US
-    wrong = next((row for row, at in enumerate(found) if at is not None and not low_us <= at < high_us), None)
+    wrong = next((row for row, at in enumerate(found) if at is not None and not is_plausible(at)), None)
     if wrong is not None:
-        raise _no_time(sheet, raw.name, option, wrong, "lies outside of the years 1000 to 8999")
+        raise _no_time(sheet, raw.name, option, wrong, IMPLAUSIBLE)
     return found
 
 

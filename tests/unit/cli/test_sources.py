@@ -1,6 +1,7 @@
 """A service is made of its handlers' files, of what they import, and of the file that composes the app."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,36 @@ def test_a_change_concerns_only_those_made_of_it(files):
     shared = {"s_app/__init__.py", "s_app/facts.py", "s_main.py"}
     assert files["c"] == {*shared, "s_app/c.py"}
     assert files["b"] == {*shared, "s_app/b.py", "s_app/tools.py", "s_app/deep.py"}
+
+
+def test_a_folder_that_vanishes_or_may_not_be_read_has_no_files(tmp_path, monkeypatch):
+    for name in ("a/a.py", "gone/b.py", "shut/c.py", "d.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    listed = Path.iterdir
+
+    def iterdir(path):
+        if path.name in {"gone", "shut"}:
+            raise FileNotFoundError if path.name == "gone" else PermissionError
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert [path.name for path in source_files(tmp_path)] == ["a.py", "d.py"]
+
+
+def test_a_file_that_cannot_be_parsed_and_was_not_imported_imports_nothing(tmp_path, monkeypatch):
+    (tmp_path / "s_one.py").write_text(FACTS + "\ndef later():\n    import s_broken\n")
+    (tmp_path / "s_broken.py").write_text("def :")
+    (tmp_path / "s_app1.py").write_text(
+        SERVICE.format(name="x", more="").replace("s_app.facts", "s_one")
+        + "\nfrom tropism import App\napp = App('shop', services=[x])\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    found = files_of_services(load_app("s_app1:app"))
+    assert {path.name for path in found["x"]} == {"s_one.py", "s_broken.py", "s_app1.py"}
+    for name in [name for name in sys.modules if name.startswith("s_")]:
+        del sys.modules[name]
 
 
 def test_environments_and_hidden_folders_are_not_watched(files, tmp_path):

@@ -39,6 +39,36 @@ def test_files_of_something_else_are_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize(
+    ("name", "manifest_text"),
+    [
+        ("thesis.txt", '{"until_us":1,"seed":0,"policy":"None"}'),  # a file beside ours
+        ("blobs.txt", '{"until_us":1,"seed":0,"policy":"None"}'),
+        ("flights.db", '{"name":"a run of something else"}'),  # a file of our names, of somebody else's run
+        ("flights.db", "torn"),
+    ],
+)
+def test_only_a_folder_that_a_run_made_is_emptied(tmp_path, name, manifest_text):
+    (tmp_path / "run.json").write_text(manifest_text)
+    (tmp_path / name).write_text("years of work")
+    with pytest.raises(ConflictError, match="it holds files of something else"), held(tmp_path, manifest(5)):
+        pass
+    assert (tmp_path / name).read_text() == "years of work"
+    assert (tmp_path / "run.json").read_text() == manifest_text
+
+
+def test_a_link_to_elsewhere_is_not_followed(tmp_path):
+    folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    with held(folder, manifest()):
+        pass
+    elsewhere.mkdir()
+    (elsewhere / "thesis.txt").write_text("years of work")
+    (folder / "blobs").symlink_to(elsewhere)
+    with pytest.raises(ConflictError, match="something else"), held(folder, manifest()):
+        pass
+    assert (elsewhere / "thesis.txt").exists()
+
+
 def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConflictError, match="it is a file"), held(tmp_path / "file", manifest()):

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tropism.core.time import iso, parse_iso
-from tropism.demo.flights.source import _first_after, _zone, data_folder, flight_records
+from tropism.demo.flights.source import FIRST_US, _first_after, _zone, data_folder, flight_records
 
 UNTIL = parse_iso("2013-01-04")
 
@@ -21,6 +21,7 @@ def test_facts_are_in_order_of_time_and_id(records):
     assert places == sorted(places)
     assert len({record.id for record in records}) == len(records)
     assert all(record.time_us < UNTIL for record in records)
+    assert records[0].time_us == FIRST_US
 
 
 def test_every_flight_has_its_own_key(records):

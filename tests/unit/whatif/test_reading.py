@@ -81,6 +81,15 @@ def test_booleans_and_numbers_are_labels_too():
 
 
 @pytest.mark.parametrize(
+    "values", [["1000000.1", "1000000.2"], ["9007199254740992", "9007199254740993"], ["0.1", "0.10000001"]]
+)
+def test_labels_that_differ_in_their_last_digit_are_two(values):
+    assert read_labels(text(*values))[0] == [0.0, 1.0]
+    with pytest.raises(InvalidInputError, match="3 different values"):
+        read_labels(text(*values, "5"))
+
+
+@pytest.mark.parametrize(
     ("values", "fact"),
     [
         (["1", "1"], "all its values are the same"),

@@ -137,6 +137,15 @@ def test_repeated_keys_are_decisions_of_their_own(stream):
     assert "Column 'id' repeats" in notes(table)
 
 
+def test_a_key_that_looks_like_the_second_row_of_another_is_its_own(stream):
+    def alike(rows):
+        for row, key in zip(rows, ["a#2", "a", "a", "a#2", "b"], strict=False):
+            row["id"] = key
+
+    table = read_table(rewritten(stream, alike), Roles("when", "label", "known", key="id"))
+    assert len(set(table.keys)) == 400
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

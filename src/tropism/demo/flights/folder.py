@@ -13,9 +13,20 @@ from tropism.core.errors import ConflictError, InvalidInputError
 
 LOCK = "run.lock"
 MANIFEST = "run.json"
+STORE = "flights.db"
+BLOBS = "blobs"
+_DRAFT = f"{MANIFEST}.draft"
+_FILES = {
+    LOCK,
+    MANIFEST,
+    _DRAFT,
+    STORE,
+    *(f"{STORE}{end}" for end in ("-wal", "-shm", "-journal", ".lock", ".sock")),
+}
+"""All that a run makes in its folder beside the folder of artifacts."""
 
 
-class Manifest(msgspec.Struct):
+class Manifest(msgspec.Struct, forbid_unknown_fields=True):
     """What a folder holds, so that an interrupted run goes on and another one starts anew."""
 
     until_us: int
@@ -31,24 +42,36 @@ def held(folder: Path, manifest: Manifest) -> Iterator[None]:
     Raises: ConflictError if it holds anything else, or another process runs there; InvalidInputError if it
     cannot be written to.
     """
-    _check(folder)
+    check(folder)
     path = folder / MANIFEST
     with _locked(folder):
         if _read(path) != manifest:
             _empty(folder)
-        path.write_bytes(msgspec.json.encode(manifest))
+        _write(folder, manifest)
         yield
         manifest.finished = True
-        path.write_bytes(msgspec.json.encode(manifest))
+        _write(folder, manifest)
 
 
-def _check(folder: Path) -> None:
-    """Refuse what a run did not make: what is there would be lost."""
-    if not folder.exists() or (folder / MANIFEST).exists():
+def check(folder: Path) -> None:
+    """Refuse what a run did not make: what is there would be lost. Raises: ConflictError."""
+    if not folder.exists():
         return
-    if not folder.is_dir() or any(each.name != LOCK for each in folder.iterdir()):
-        fact = "it holds files of something else" if folder.is_dir() else "it is a file"
-        raise ConflictError(f"Cannot run in {str(folder)!r}: {fact}. Choose another --folder.")
+    if not folder.is_dir():
+        raise ConflictError(f"Cannot run in {str(folder)!r}: it is a file. Choose another --folder.")
+    names = {each.name for each in folder.iterdir()}
+    begun = _read(folder / MANIFEST) is not None
+    if not all(map(_is_ours, folder.iterdir())) or not (begun or names <= {LOCK, _DRAFT}):
+        raise ConflictError(
+            f"Cannot run in {str(folder)!r}: it holds files of something else. Choose another --folder."
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    """Say whether a run makes something of that name and kind."""
+    if path.is_symlink():
+        return False
+    return path.name == BLOBS if path.is_dir() else path.name in _FILES
 
 
 def _locked(folder: Path) -> TextIO:
@@ -77,9 +100,16 @@ def _read(path: Path) -> Manifest | None:
         return None
 
 
+def _write(folder: Path, manifest: Manifest) -> None:
+    # In one step: a torn manifest would make the folder look like somebody else's.
+    draft = folder / _DRAFT
+    draft.write_bytes(msgspec.json.encode(manifest))
+    draft.replace(folder / MANIFEST)
+
+
 def _empty(folder: Path) -> None:
-    for each in folder.iterdir():
-        if each.is_dir() and not each.is_symlink():
-            shutil.rmtree(each)
-        elif each.name not in {LOCK, MANIFEST}:
-            each.unlink()
+    """Delete what a run made, and nothing else."""
+    if (folder / BLOBS).is_dir():
+        shutil.rmtree(folder / BLOBS)
+    for name in sorted(_FILES - {LOCK, MANIFEST}):
+        (folder / name).unlink(missing_ok=True)

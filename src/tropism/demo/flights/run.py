@@ -15,8 +15,8 @@ from tropism.core.errors import InvalidInputError
 from tropism.core.time import MICROSECONDS, hours, iso, to_us
 from tropism.demo.flights.app import POLICY, flights_app
 from tropism.demo.flights.beside import Beside, System, beside, loop_of
-from tropism.demo.flights.folder import Manifest, held
-from tropism.demo.flights.source import data_folder, flight_records
+from tropism.demo.flights.folder import BLOBS, STORE, Manifest, held
+from tropism.demo.flights.source import FIRST_US, data_folder, flight_records
 from tropism.models.policy import Policy
 from tropism.models.progress import Progress, Say, tell
 from tropism.ports.platform import Platform
@@ -65,10 +65,13 @@ class Stages:
 def settings_of(folder: Path) -> Settings:
     """Return where a run keeps its log, state and artifacts."""
     # A replay can be done again: what a power loss takes is computed anew, so no commit waits for the disk.
-    store = f"sqlite:///{folder.resolve()}/flights.db?synchronous=normal"
+    store = f"sqlite:///{folder.resolve()}/{STORE}?synchronous=normal"
     preload = "tropism.models.training,tropism.demo.flights.app,sklearn.ensemble"
     return Settings(
-        log=store, state=store, blobs=f"file:{folder.resolve()}/blobs", compute=f"process:?preload={preload}"
+        log=store,
+        state=store,
+        blobs=f"file:{folder.resolve()}/{BLOBS}",
+        compute=f"process:?preload={preload}",
     )
 
 
@@ -82,7 +85,17 @@ class Opened:
 
 @asynccontextmanager
 async def opened(options: FlightsOptions) -> AsyncIterator[Opened]:
-    """Open the folder's platform: as it was left if that run was the same and unfinished, else empty."""
+    """Open the folder's platform: as it was left if that run was the same and unfinished, else empty.
+
+    Raises: InvalidInputError if no fact is to be run; NotSupportedError where the data are not installed;
+    what `held` raises.
+    """
+    # A run that cannot be must not cost the one before: it is refused while the folder is as it was.
+    data_folder()
+    if options.until_us <= FIRST_US:
+        raise InvalidInputError(
+            f"Cannot run until {iso(options.until_us)}: nothing is known before. Choose a day of 2013."
+        )
     manifest = Manifest(options.until_us, options.seed, repr(options.policy))
     settings = settings_of(options.folder)
     async with AsyncExitStack() as stack:
@@ -98,13 +111,9 @@ async def opened(options: FlightsOptions) -> AsyncIterator[Opened]:
 async def load(platform: Platform, options: FlightsOptions, say: Say) -> int:
     """Put the facts into the log, going on where an interrupted load stopped; return when they end.
 
-    Raises: InvalidInputError if there are none; NotSupportedError where the data are not installed.
+    Raises: NotSupportedError where the data are not installed.
     """
     records = await asyncio.to_thread(flight_records, data_folder(), options.until_us)
-    if not records:
-        raise InvalidInputError(
-            f"Cannot run until {iso(options.until_us)}: nothing is known before. Choose a day of 2013."
-        )
     await platform.log.create_topics(TOPICS)
     ends = await platform.log.ends(TOPICS)
     # Loaded in one fixed order, a batch at a time, all or none of it: what is there is the beginning.

@@ -18,6 +18,7 @@ from tropism.core.codec import Codec, record_of
 from tropism.core.envelope import Record
 from tropism.core.errors import NotSupportedError
 from tropism.core.event import Event
+from tropism.core.time import parse_iso
 from tropism.demo.flights.events import (
     FlightCancelled,
     FlightDeparted,
@@ -33,6 +34,9 @@ UNLISTED = timezone(timedelta(hours=-4))
 
 CANCELLATION_MINUTES = 120
 """How long after its schedule a flight that never leaves is known to be cancelled."""
+
+FIRST_US = parse_iso("2013-01-01T06:00:00Z")
+"""When the first fact became known."""
 
 MINUTE_US = 60_000_000
 DAY_MINUTES = 1440
