@@ -1,4 +1,4 @@
-"""Log and state in a PostgreSQL database, in one transaction, shared by any number of processes."""
+"""Log, state and queues in a PostgreSQL database, in one transaction, shared by any number of processes."""
 
 from tropism.adapters.postgres.store import PostgresStore, open_postgres
 

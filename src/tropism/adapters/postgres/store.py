@@ -1,4 +1,4 @@
-"""A schema of a database: its log and its state."""
+"""A schema of a database: its log, its state and its queues."""
 
 from tropism.adapters.ends import Ends
 from tropism.adapters.postgres.address import Address, address_of
@@ -6,9 +6,11 @@ from tropism.adapters.postgres.batch import Topics
 from tropism.adapters.postgres.link import RECONNECT_SECONDS
 from tropism.adapters.postgres.listener import LOOK_SECONDS, Announcer, Listener
 from tropism.adapters.postgres.log import PostgresLog
+from tropism.adapters.postgres.queue import PostgresQueue
 from tropism.adapters.postgres.reader import Reader
 from tropism.adapters.postgres.schema import Facts, prepare
 from tropism.adapters.postgres.state import PostgresState
+from tropism.adapters.postgres.stirring import Stirring
 from tropism.adapters.postgres.writer import Writer
 from tropism.adapters.records import PARTITIONS_DEFAULT
 
@@ -17,7 +19,7 @@ _STATE_CONNECTIONS = 2
 
 
 class PostgresStore:
-    """The log and the state of one schema, in one commit domain, open to any number of processes.
+    """The log, the state and the queues of one schema, in one commit domain, open to any number of processes.
 
     It holds up to six connections. Used from the event loop it was opened in.
     """
@@ -31,7 +33,7 @@ class PostgresStore:
         look_seconds: float = LOOK_SECONDS,
         reconnect_seconds: float = RECONNECT_SECONDS,
     ) -> None:
-        ends, topics = Ends(), Topics(partitions_default)
+        ends, topics, stirring = Ends(), Topics(partitions_default), Stirring()
         self._writer = Writer(address, reconnect_seconds=reconnect_seconds)
         # Readers apart: a long replay must not hold up a handler's state.
         self._readers = (
@@ -39,7 +41,7 @@ class PostgresStore:
             Reader(address, _STATE_CONNECTIONS, reconnect_seconds=reconnect_seconds),
         )
         self._announcer = Announcer(address, self._readers[1])
-        self._listener = Listener(address, ends, lambda _: None, look_seconds=look_seconds)
+        self._listener = Listener(address, ends, stirring.stir, look_seconds=look_seconds)
         self.log = PostgresLog(
             address,
             facts,
@@ -56,6 +58,14 @@ class PostgresStore:
             commit_domain=facts.domain,
             topics=topics,
             grew=self.log.grew,
+        )
+        self.queue = PostgresQueue(
+            address,
+            facts,
+            self._writer,
+            self._readers[1],
+            announcer=self._announcer,
+            stirring=stirring,
         )
 
     async def close(self) -> None:
