@@ -86,8 +86,8 @@ def test_nothing_acknowledged_is_lost(crashes, harm):
 
 async def reaches(acked, count):
     async with asyncio.timeout(60):
-        while min(acked.values()) < count:
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - other tasks count
+        while min(acked.values()) < count:  # noqa: ASYNC110 - other tasks count
+            await asyncio.sleep(0.01)
 
 
 def test_a_commit_whose_reply_was_lost_is_applied_once(crashes):

@@ -23,7 +23,7 @@ async def opened(url=None):
 
 
 def messages(*ids, key=""):
-    return [Message(id, id.encode(), key) for id in ids]
+    return [Message(id, id.encode(errors="replace"), key) for id in ids]
 
 
 async def take(queue, name="q", count=10, seconds=SECONDS, wait=0.0):

@@ -19,6 +19,11 @@ SERVER_VERSION_MIN = 140_000
 _SCRIPTS = ("tables.sql", "log.sql", "state.sql", "queue.sql")
 _MAKING = 0x54524F50  # "TROP": the advisory lock of those who make a schema
 _TAKEN = {"42P07", "42723", "42710"}
+# Not to_regclass: it may answer from before the lock was waited for.
+_IS_MADE = (
+    b"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    b"WHERE n.nspname = %s AND c.relname = 'store'"
+)
 _STANDBYS = {
     "on": "synced to the disk of the server and of the standbys it waits for",
     "remote_apply": "synced to the disk of the server and applied by the standbys it waits for",
@@ -69,8 +74,8 @@ async def _check_server(connection: AsyncConnection, address: Address) -> None:
 
 async def _version(connection: AsyncConnection, address: Address) -> int | None:
     """Return the version of the store's schema, None where there is none yet."""
-    cursor = await connection.execute(b"SELECT to_regclass(%s) IS NOT NULL", [f"{address.schema}.store"])
-    if (await cursor.fetchall())[0][0] is False:
+    cursor = await connection.execute(_IS_MADE, [address.schema])
+    if not await cursor.fetchall():
         return None
     cursor = await connection.execute(f"SELECT version FROM {address.schema}.store".encode())
     version = int((await cursor.fetchall())[0][0])
