@@ -1,7 +1,7 @@
 """Queues in a PostgreSQL database."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -96,7 +96,7 @@ class PostgresQueue:
             blobs([m.body for m in messages]),
             encoded_texts([_packed(m) for m in messages]),
         )
-        added = await self._do("send", values, _only, rows=len(messages))
+        added = await self._do("send", values, _only, queues=[queue], rows=len(messages))
         self._stir({queue})
         return int(added)
 
@@ -121,9 +121,10 @@ class PostgresQueue:
 
         Where the connection was lost meanwhile, loans ended by this very call may count as lost.
         """
-        lost = await self._settle("ack", _loans(received))
+        keyed = {one.queue for one in received if one.message.key}
+        lost = await self._settle("finish", _loans(received), None, queues=keyed)
         # What waited behind a message of its key may be received now.
-        self._stir({one.queue for one in received if one.message.key})
+        self._stir(keyed)
         return lost
 
     async def nack(self, received: Sequence[Received], *, delay_seconds: float = 0.0) -> Sequence[str]:
@@ -140,7 +141,7 @@ class PostgresQueue:
     async def bury(self, received: Mapping[str, str], queue: str) -> Sequence[str]:
         """Move messages to the dead letters, by receipt with its cause; return the lost receipts."""
         loans = [(queue, receipt) for receipt in received]
-        lost = await self._settle("bury", loans, texts(list(received.values())))
+        lost = await self._settle("finish", loans, texts(list(received.values())), queues={queue})
         self._stir({queue})
         return lost
 
@@ -155,7 +156,7 @@ class PostgresQueue:
 
     async def redrive(self, queue: str, ids: Sequence[str]) -> int:
         """Send dead letters again, as new; return how many were there."""
-        count = await self._do("redrive", (_text(queue), texts(list(ids))), _only)
+        count = await self._do("redrive", (_text(queue), texts(list(ids))), _only, queues=[queue])
         self._stir({queue})
         return int(count)
 
@@ -178,7 +179,9 @@ class PostgresQueue:
 
         return await self._do("receive", values, read)
 
-    async def _settle(self, function: str, loans: Sequence[tuple[str, str]], *more: Any) -> list[str]:
+    async def _settle(
+        self, function: str, loans: Sequence[tuple[str, str]], *more: Any, queues: Collection[str] = ()
+    ) -> list[str]:
         """Change messages on loan; return the receipts of loans that were lost."""
         if not loans:
             return []
@@ -189,7 +192,7 @@ class PostgresQueue:
             int4s([attempt for _, attempt in places]),
             *more,
         )
-        held = set(await self._do(function, values, _only, rows=len(loans)) or ())
+        held = set(await self._do(function, values, _only, queues=queues, rows=len(loans)) or ())
         return [receipt for number, (_, receipt) in enumerate(loans, 1) if number not in held]
 
     def _stir(self, queues: set[str]) -> None:
@@ -198,10 +201,16 @@ class PostgresQueue:
             self._announcer.tell({}, queue)
 
     async def _do(
-        self, function: str, values: Sequence[Any], read: Callable[[list[Row]], T], *, rows: int = 1
+        self,
+        function: str,
+        values: Sequence[Any],
+        read: Callable[[list[Row]], T],
+        *,
+        queues: Collection[str] = (),
+        rows: int = 1,
     ) -> T:
         call = f"SELECT * FROM {self._schema}.{function}({', '.join(['%b'] * len(values))})".encode()
-        return await self._writer.submit(Operation(call, values, read, rows=rows))
+        return await self._writer.submit(Operation(call, values, read, queues=list(queues), rows=rows))
 
     def _query(self, text: str) -> bytes:
         return text.format(self._schema).encode()

@@ -35,7 +35,7 @@ class Reader:
         # A caller that is cancelled leaves its query to end by itself: a connection is never left inside one.
         task = asyncio.create_task(self._run(query, values))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
     async def close(self) -> None:
@@ -46,6 +46,12 @@ class Reader:
         await asyncio.gather(*self._running, return_exceptions=True)
         for link in self._links:
             await link.close()
+
+    def _ended(self, task: asyncio.Task[list[Any]]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            # Seen, also where the caller was cancelled and nobody asks any more.
+            task.exception()
 
     async def _run(self, query: bytes, values: Sequence[Any]) -> list[Any]:
         async def ask(connection: AsyncConnection) -> list[Any]:

@@ -29,13 +29,15 @@ class Operation(Generic[T]):
     """A call of one of our functions, and what its rows mean.
 
     Functions check before they write, and say a refusal in their rows: ``read`` raises it, and the
-    others of the transaction are not concerned. ``consumers`` and ``partitions`` are what it locks.
+    others of the transaction are not concerned. ``consumers``, ``queues`` and ``partitions`` are what it
+    locks: a group locks them in one order, before its first call.
     """
 
     call: bytes
     values: Sequence[Any]
     read: Callable[[list[Row]], T]
     consumers: Sequence[str] = ()
+    queues: Sequence[str] = ()
     partitions: Sequence[Partition] = ()
     rows: int = 1
 
@@ -46,7 +48,7 @@ class Writer:
     def __init__(self, address: Address, *, reconnect_seconds: float = RECONNECT_SECONDS) -> None:
         self._address = address
         self._link = Link(address, seconds=reconnect_seconds)
-        self._lock_call = f"SELECT {address.schema}.lock_rows(%b, %b, %b)".encode()
+        self._lock_call = f"SELECT {address.schema}.lock_rows(%b, %b, %b, %b)".encode()
         self._waiting: deque[tuple[Operation[Any], asyncio.Future[Any]]] = deque()
         self._filled = asyncio.Event()
         self._closing = False
@@ -123,8 +125,10 @@ class Writer:
             cursor = await _call(connection, operations[0])
             return [await cursor.fetchall()]
         consumers = [name for operation in operations for name in operation.consumers]
+        queues = [name for operation in operations for name in operation.queues]
         partitions = {partition for operation in operations for partition in operation.partitions}
-        locked = texts(consumers), texts([p[0] for p in partitions]), int4s([p[1] for p in partitions])
+        where = texts([topic for topic, _ in partitions]), int4s([number for _, number in partitions])
+        locked = texts(consumers), texts(queues), *where
         async with connection.pipeline():
             await connection.execute(b"BEGIN")
             await connection.execute(self._lock_call, locked)

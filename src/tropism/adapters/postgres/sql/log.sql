@@ -21,10 +21,12 @@ BEGIN
     RETURN counts;
 END $$ LANGUAGE plpgsql;
 
-CREATE FUNCTION :schema.lock_rows(consumers text[], names text[], numbers integer[]) RETURNS void AS $$
+CREATE FUNCTION :schema.lock_rows(consumers text[], queues text[], names text[], numbers integer[])
+RETURNS void AS $$
 -- Locks what a group of calls will lock, in one order, so that groups of several processes never cross.
 BEGIN
     PERFORM 1 FROM :schema.consumers c WHERE c.name = ANY(consumers) ORDER BY c.name FOR UPDATE;
+    PERFORM 1 FROM :schema.queues q WHERE q.name = ANY(queues) ORDER BY q.id FOR UPDATE;
     PERFORM 1 FROM unnest(names, numbers) s(name, number)
         JOIN :schema.topics t ON t.name = s.name
         JOIN :schema.partitions p ON p.topic_id = t.id AND p.number = s.number

@@ -22,7 +22,10 @@ BEGIN
     stored AS (
         INSERT INTO :schema.messages
         SELECT target.id, target.next_place + row_number() OVER (ORDER BY f.i) - 1, f.id, f.key, f.body,
-            f.attributes, now_ + make_interval(secs => delay_seconds), 0, false
+            f.attributes, now_ + make_interval(secs => delay_seconds), 0, false,
+            f.key = '' OR (row_number() OVER (PARTITION BY f.key ORDER BY f.i) = 1 AND NOT EXISTS (
+                SELECT FROM :schema.messages e
+                WHERE e.queue_id = target.id AND e.key = f.key AND e.key <> ''))
         FROM fresh f RETURNING 1)
     SELECT count(*) INTO added FROM stored;
     UPDATE :schema.queues q SET next_place = q.next_place + added WHERE q.id = target.id AND added > 0;
@@ -32,16 +35,14 @@ END $$ LANGUAGE plpgsql;
 CREATE FUNCTION :schema.receive(queue text, count_max integer, lease_seconds double precision)
 RETURNS TABLE(at_place bigint, message_id text, message_key text, message_body bytea,
     message_attributes text, loans integer) AS $$
--- Lends messages that are due; of each key only the first there is, lent or not.
+-- Lends messages that are due; of each key only its head.
 DECLARE target integer; now_ timestamptz := clock_timestamp();
 BEGIN
     SELECT q.id INTO target FROM :schema.queues q WHERE q.name = queue;
     RETURN QUERY
         WITH ready AS (
             SELECT m.place FROM :schema.messages m
-            WHERE m.queue_id = target AND m.due <= now_ AND (m.key = '' OR NOT EXISTS (
-                SELECT FROM :schema.messages e
-                WHERE e.queue_id = target AND e.key = m.key AND e.key <> '' AND e.place < m.place))
+            WHERE m.queue_id = target AND m.head AND m.due <= now_
             ORDER BY m.due, m.place LIMIT count_max FOR UPDATE SKIP LOCKED)
         UPDATE :schema.messages m SET due = now_ + make_interval(secs => lease_seconds), leased = true,
             attempts = m.attempts + 1
@@ -49,51 +50,63 @@ BEGIN
         RETURNING m.place, m.id, m.key, m.body, m.attributes, m.attempts;
 END $$ LANGUAGE plpgsql;
 
-CREATE FUNCTION :schema.loans(names text[], places bigint[], attempts_ integer[])
+CREATE FUNCTION :schema.loans(names text[], places bigint[], loans integer[])
 RETURNS TABLE(queue_id integer, place bigint, i bigint) AS $$
 -- Locks messages by the loans that are the newest of theirs, in one order: ``i`` says which of those asked.
-    SELECT m.queue_id, m.place, a.i
-    FROM unnest(names, places, attempts_) WITH ORDINALITY a(name, place, attempt, i)
-    JOIN :schema.queues q ON q.name = a.name
-    JOIN :schema.messages m ON m.queue_id = q.id AND m.place = a.place
-    WHERE m.attempts = a.attempt AND m.leased ORDER BY m.queue_id, m.place FOR UPDATE OF m;
-$$ LANGUAGE sql;
+BEGIN
+    RETURN QUERY SELECT m.queue_id, m.place, a.i
+        FROM unnest(names, places, loans) WITH ORDINALITY a(name, place, loan, i)
+        JOIN :schema.queues q ON q.name = a.name
+        JOIN :schema.messages m ON m.queue_id = q.id AND m.place = a.place
+        WHERE m.attempts = a.loan AND m.leased ORDER BY m.queue_id, m.place FOR UPDATE OF m;
+END $$ LANGUAGE plpgsql;
 
-CREATE FUNCTION :schema.ack(names text[], places bigint[], attempts_ integer[]) RETURNS bigint[] AS $$
--- Deletes messages on loan, and returns which of the loans were held.
-    WITH held AS MATERIALIZED (SELECT * FROM :schema.loans(names, places, attempts_)),
-    done AS (
-        DELETE FROM :schema.messages m USING held h WHERE m.queue_id = h.queue_id AND m.place = h.place)
-    SELECT array_agg(i) FROM held;
-$$ LANGUAGE sql;
-
-CREATE FUNCTION :schema.reschedule(
-    names text[], places bigint[], attempts_ integer[], seconds double precision, keep boolean)
+CREATE FUNCTION :schema.finish(names text[], places bigint[], loans integer[], causes text[])
 RETURNS bigint[] AS $$
--- Makes messages on loan due so much later, on loan still or given back; returns which loans were held.
-    WITH held AS MATERIALIZED (SELECT * FROM :schema.loans(names, places, attempts_)),
-    done AS (
-        UPDATE :schema.messages m SET leased = keep, due = clock_timestamp() + make_interval(secs => seconds)
-        FROM held h WHERE m.queue_id = h.queue_id AND m.place = h.place)
-    SELECT array_agg(i) FROM held;
-$$ LANGUAGE sql;
-
-CREATE FUNCTION :schema.bury(names text[], places bigint[], attempts_ integer[], causes text[])
-RETURNS bigint[] AS $$
--- Moves messages on loan to the dead letters, and returns which of the loans were held.
-    WITH held AS MATERIALIZED (SELECT * FROM :schema.loans(names, places, attempts_)),
+-- Ends messages on loan for good, as dead letters where there are causes, and lets those behind them follow.
+-- Returns which of the loans were held.
+DECLARE held bigint[];
+BEGIN
+    -- Who sends a message of the same key now either sees these, or is seen by what follows.
+    PERFORM 1 FROM :schema.queues q WHERE q.id IN (
+        SELECT k.id FROM unnest(names, places) a(name, place) JOIN :schema.queues k ON k.name = a.name
+        JOIN :schema.messages m ON m.queue_id = k.id AND m.place = a.place WHERE m.key <> '')
+        ORDER BY q.id FOR UPDATE;
+    WITH lent AS MATERIALIZED (SELECT * FROM :schema.loans(names, places, loans)),
     gone AS (
-        DELETE FROM :schema.messages m USING held h WHERE m.queue_id = h.queue_id AND m.place = h.place
-        RETURNING m.*, h.i),
-    kept AS (
+        DELETE FROM :schema.messages m USING lent l WHERE m.queue_id = l.queue_id AND m.place = l.place
+        RETURNING m.queue_id, m.place, m.id, m.key, m.body, m.attributes, m.attempts, l.i),
+    followed AS (
+        UPDATE :schema.messages m SET head = true FROM gone g
+        WHERE g.key <> '' AND m.queue_id = g.queue_id AND m.place = (
+            SELECT n.place FROM :schema.messages n
+            WHERE n.queue_id = g.queue_id AND n.key = g.key AND n.key <> '' AND n.place > g.place
+            ORDER BY n.place LIMIT 1)),
+    buried AS (
         INSERT INTO :schema.dead
-        SELECT DISTINCT ON (queue_id, id) queue_id, id, key, body, attributes, causes[i], attempts,
-            extract(epoch FROM clock_timestamp()) * 1000000 FROM gone ORDER BY queue_id, id, place DESC
+        SELECT DISTINCT ON (g.queue_id, g.id) g.queue_id, g.id, g.key, g.body, g.attributes, causes[g.i],
+            g.attempts, extract(epoch FROM clock_timestamp()) * 1000000
+        FROM gone g WHERE causes IS NOT NULL ORDER BY g.queue_id, g.id, g.place DESC
         ON CONFLICT (queue_id, id) DO UPDATE SET key = excluded.key, body = excluded.body,
             attributes = excluded.attributes, cause = excluded.cause, attempts = excluded.attempts,
             died_us = excluded.died_us)
-    SELECT array_agg(i) FROM held;
-$$ LANGUAGE sql;
+    SELECT array_agg(g.i) INTO held FROM gone g;
+    RETURN held;
+END $$ LANGUAGE plpgsql;
+
+CREATE FUNCTION :schema.reschedule(
+    names text[], places bigint[], loans integer[], seconds double precision, keep boolean)
+RETURNS bigint[] AS $$
+-- Makes messages on loan due so much later, on loan still or given back; returns which loans were held.
+DECLARE held bigint[];
+BEGIN
+    WITH lent AS MATERIALIZED (SELECT * FROM :schema.loans(names, places, loans)),
+    moved AS (
+        UPDATE :schema.messages m SET leased = keep, due = clock_timestamp() + make_interval(secs => seconds)
+        FROM lent l WHERE m.queue_id = l.queue_id AND m.place = l.place RETURNING l.i)
+    SELECT array_agg(moved.i) INTO held FROM moved;
+    RETURN held;
+END $$ LANGUAGE plpgsql;
 
 CREATE FUNCTION :schema.redrive(queue text, wanted text[]) RETURNS integer AS $$
 -- Sends dead letters again as new messages, in order of id, whatever ids were taken lately.
@@ -105,7 +118,10 @@ BEGIN
     stored AS (
         INSERT INTO :schema.messages
         SELECT target.id, target.next_place + row_number() OVER (ORDER BY g.id) - 1, g.id, g.key, g.body,
-            g.attributes, clock_timestamp(), 0, false
+            g.attributes, clock_timestamp(), 0, false,
+            g.key = '' OR (row_number() OVER (PARTITION BY g.key ORDER BY g.id) = 1 AND NOT EXISTS (
+                SELECT FROM :schema.messages e
+                WHERE e.queue_id = target.id AND e.key = g.key AND e.key <> ''))
         FROM gone g RETURNING 1)
     SELECT count(*) INTO added FROM stored;
     UPDATE :schema.queues q SET next_place = q.next_place + added WHERE q.id = target.id AND added > 0;

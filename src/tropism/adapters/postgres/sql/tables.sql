@@ -35,20 +35,22 @@ CREATE TABLE :schema.consumers(
     lease_seconds double precision NOT NULL, held_until timestamptz NOT NULL, clean boolean NOT NULL,
     cursor bytea, watermark_us bigint, applied bytea) WITH (fillfactor = 50);
 
--- A queue's row is its lock: who sends holds it until the commit, so that an earlier message of a key is
--- never seen after a later one.
+-- A queue's row is its lock: whoever adds messages, or ends those of a key, holds it until the commit. So an
+-- earlier message of a key is never seen after a later one, and each key with messages has one head.
 CREATE TABLE :schema.queues(
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text COLLATE "C" NOT NULL UNIQUE,
     next_place bigint NOT NULL) WITH (fillfactor = 50);
 
--- ``due`` is when a message may be received (again): the end of its delay, or of its loan.
+-- ``due`` is when a message may be received (again): the end of its delay, or of its loan. ``head`` says that
+-- none of its key stands before it: a receive need not walk over those that wait their turn.
 CREATE TABLE :schema.messages(
     queue_id integer NOT NULL, place bigint NOT NULL,
     id text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, body bytea NOT NULL, attributes text,
     due timestamptz NOT NULL, attempts integer NOT NULL, leased boolean NOT NULL,
+    head boolean NOT NULL,
     PRIMARY KEY(queue_id, place));
-CREATE INDEX message_dues ON :schema.messages(queue_id, due, place);
+CREATE INDEX message_dues ON :schema.messages(queue_id, due, place) WHERE head;
 CREATE INDEX message_keys ON :schema.messages(queue_id, key, place) WHERE key <> '';
 
 CREATE TABLE :schema.sent(
