@@ -106,6 +106,7 @@ HEAVY = {
     "sklearn",
     "scipy",
     "sqlite3",
+    "psycopg",
     "typer",
     "rich",
     "polars",

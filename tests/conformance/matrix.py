@@ -5,8 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.servers import postgres_url
+
 from tropism.adapters.local import FileBlobs, ProcessCompute
 from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore
+from tropism.adapters.postgres import PostgresStore, open_postgres
 from tropism.adapters.sqlite import SqliteStore, open_sqlite
 
 
@@ -37,6 +40,37 @@ async def sqlite_through_its_owner() -> AsyncIterator[SqliteStore]:
         finally:
             await other.close()
             await owner.close()
+
+
+@asynccontextmanager
+async def postgres_store() -> AsyncIterator[PostgresStore]:
+    store = await open_postgres(postgres_url())
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def postgres_beside_another():
+    """A store whose schema another one serves as well, as in another process."""
+    url = postgres_url()
+    other = await open_postgres(url)
+    try:
+        store = await open_postgres(url)
+        try:
+            yield PostgresPair(store, other)
+        finally:
+            await store.close()
+    finally:
+        await other.close()
+
+
+class PostgresPair:
+    """Writes through one store, commits through the other."""
+
+    def __init__(self, store, other):
+        self.log, self.state = store.log, other.state
 
 
 def log_of(factory):
@@ -82,6 +116,8 @@ STORES = {
     "memory": memory_store,
     "sqlite": sqlite_store,
     "sqlite, through its owner": sqlite_through_its_owner,
+    "postgres": postgres_store,
+    "postgres, two at once": postgres_beside_another,
 }
 LOGS = {name: log_of(factory) for name, factory in STORES.items()}
 BLOBS = {"memory": memory_blobs, "local": file_blobs}

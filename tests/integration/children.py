@@ -90,9 +90,18 @@ async def own_and_hang(path):
     await store.close()
 
 
+async def opened(place):
+    """Open a store: a database file, or what a URL names."""
+    if not str(place).startswith("postgresql://"):
+        return await open_sqlite(f"sqlite:///{place}")
+    from tropism.adapters.postgres import open_postgres
+
+    return await open_postgres(place)
+
+
 async def append_for_ever(path, name):
     """Append batches of growing size; say the number of each that was acknowledged."""
-    store = await open_sqlite(f"sqlite:///{path}")
+    store = await opened(path)
     batch = 0
     while True:
         size = 1 + batch % 37
@@ -103,7 +112,7 @@ async def append_for_ever(path, name):
 
 async def commit_for_ever(path, consumer):
     """Commit step after step, from where the consumer stands; say each that was acknowledged."""
-    store = await open_sqlite(f"sqlite:///{path}")
+    store = await opened(path)
     lease, position = await store.state.acquire(consumer, "child", lease_seconds=3600)
     step = int(position.cursor or b"0")
     while True:
@@ -120,9 +129,9 @@ def step_commit(lease, step):
 
 async def hold(path, consumer, lease_seconds):
     """Take a lease, say so; when told, commit with it and say how that went."""
-    store = await open_sqlite(f"sqlite:///{path}")
+    store = await opened(path)
     lease, _ = await store.state.acquire(consumer, "child", lease_seconds=float(lease_seconds))
-    say("owner" if store.owns else "other")
+    say("owner" if getattr(store, "owns", False) else "other")
     await hear()
     try:
         await store.state.commit(step_commit(lease, 1))

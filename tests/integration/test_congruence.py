@@ -1,4 +1,4 @@
-"""The same calls on memory and on SQLite have the same results, whatever they are."""
+"""The same calls on memory, SQLite and PostgreSQL have the same results, whatever they are."""
 
 import asyncio
 import os
@@ -6,8 +6,10 @@ import tempfile
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.servers import postgres_url
 
 from tropism.adapters.memory import MemoryStore
+from tropism.adapters.postgres import open_postgres
 from tropism.adapters.sqlite import open_sqlite
 from tropism.core.envelope import Record
 from tropism.core.errors import TropismError
@@ -15,7 +17,7 @@ from tropism.ports.state import Commit, Lease, Position, Write
 from tropism.testing.log import read_all
 
 TOPICS = ("orders", "bills")
-texts = st.sampled_from(["", "a", "ab", "a%", "b", "\u00e9", "\U0001f6eb"])
+texts = st.sampled_from(["", "a", "a\0", "a\1", "ab", "a%", "b", "\u00e9", "\U0001f6eb"])
 times = st.integers(-5, 20)
 records = st.builds(
     lambda number, topic, subject, time_us, extensions: Record(
@@ -90,27 +92,34 @@ async def everything(store):
     return logs, state, list(await store.state.positions())
 
 
-async def compare(steps):
-    with tempfile.TemporaryDirectory() as folder:
-        memory = MemoryStore()
-        sqlite = await open_sqlite(f"sqlite:///{folder}/x.db")
-        try:
-            for step in steps:
-                assert await outcome(sqlite, step) == await outcome(memory, step), step
-            assert await everything(sqlite) == await everything(memory)
-            await sqlite.close()
-            sqlite = await open_sqlite(f"sqlite:///{folder}/x.db")
-            assert await everything(sqlite) == await everything(memory)
-        finally:
-            await sqlite.close()
+async def compare(steps, open_it, url):
+    memory = MemoryStore()
+    other = await open_it(url)
+    try:
+        for step in steps:
+            assert await outcome(other, step) == await outcome(memory, step), step
+        assert await everything(other) == await everything(memory)
+        await other.close()
+        other = await open_it(url)
+        assert await everything(other) == await everything(memory)
+    finally:
+        await other.close()
 
 
-@settings(
-    max_examples=int(os.environ.get("CONGRUENCE_EXAMPLES", "40")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+def examples(share):
+    return max(1, int(int(os.environ.get("CONGRUENCE_EXAMPLES", "40")) * share))
+
+
+@settings(max_examples=examples(1), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, max_size=25))
 def test_memory_and_sqlite_agree(steps):
     """Results and errors of every call agree, and so does all that is stored, also after opening again."""
-    asyncio.run(compare(steps))
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(compare(steps, open_sqlite, f"sqlite:///{folder}/x.db"))
+
+
+@settings(max_examples=examples(0.4), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps, max_size=25))
+def test_memory_and_postgres_agree(steps):
+    """The same of PostgreSQL, in fewer examples: each makes a schema."""
+    asyncio.run(compare(steps, open_postgres, postgres_url()))

@@ -34,10 +34,7 @@ class Leases:
         """Give a consumer to a holder. Raises: ConflictError if another holds it still."""
         before = self.holdings.get(consumer)
         if before is not None and self._kept(before) and before.holder != holder:
-            raise ConflictError(
-                f"Cannot acquire consumer {consumer!r} for {holder!r}: {before.holder!r} holds it. "
-                f"Wait up to {before.seconds:g} seconds, or stop that worker."
-            )
+            raise held_error(consumer, holder, before.holder, before.seconds)
         clean = before is None or before.clean
         token = 1 if before is None else before.token + 1
         now = self._monotonic()
@@ -49,10 +46,7 @@ class Leases:
         holding = self.holdings.get(lease.consumer)
         if holding is None or holding.token != lease.token or holding.clean:
             newest = 0 if holding is None else holding.token
-            raise FencedError(
-                f"Cannot commit for consumer {lease.consumer!r}: lease {lease.token} was lost, "
-                f"the newest is {newest}. Stop this worker, or acquire again and read the position anew."
-            )
+            raise lost_error(lease, newest)
         return holding
 
     def keep(self, lease: Lease, seconds: float | None = None, connection: int = 0) -> None:
@@ -77,3 +71,19 @@ class Leases:
 
     def _kept(self, holding: Holding) -> bool:
         return holding.connection is not None and self._monotonic() < holding.until
+
+
+def held_error(consumer: str, holder: str, held_by: str, seconds: float) -> ConflictError:
+    """Return what acquiring raises while another holds the lease."""
+    return ConflictError(
+        f"Cannot acquire consumer {consumer!r} for {holder!r}: {held_by!r} holds it. "
+        f"Wait up to {seconds:g} seconds, or stop that worker."
+    )
+
+
+def lost_error(lease: Lease, newest: int) -> FencedError:
+    """Return what using a lease raises that is not the newest, or was given back."""
+    return FencedError(
+        f"Cannot commit for consumer {lease.consumer!r}: lease {lease.token} was lost, "
+        f"the newest is {newest}. Stop this worker, or acquire again and read the position anew."
+    )

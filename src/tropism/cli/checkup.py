@@ -16,7 +16,7 @@ from tropism.app.platform import PORTS, Settings, port_of, read_settings
 from tropism.cli.discovery import app_name, load_app
 from tropism.core.errors import TropismError
 from tropism.core.time import iso
-from tropism.ports.opening import open_url
+from tropism.ports.opening import open_url, without_secrets
 from tropism.ports.platform import Platform
 from tropism.runtime.dead import CONSUMER, dead_letters
 from tropism.runtime.lag import lag_of
@@ -116,7 +116,7 @@ async def _examine_ports(settings: Settings, app: App | None, report: Report, st
     ports: dict[str, Any] = {}
     for port in PORTS:
         url = getattr(settings, port)
-        found = report.ports[port] = PortReport(url)
+        found = report.ports[port] = PortReport(without_secrets(url))
         try:
             if url not in opened:
                 opened[url] = await open_url(url)

@@ -1,0 +1,84 @@
+CREATE FUNCTION :schema.acquire(
+    consumer text, asked_holder text, seconds double precision,
+    OUT held_by text, OUT held_seconds double precision, OUT newest bigint, OUT was_clean boolean,
+    OUT at_cursor bytea, OUT at_watermark_us bigint) AS $$
+-- Takes a lease; ``held_by`` is set, and nothing done, where another holds it. Time is the server's.
+DECLARE before record; started boolean;
+BEGIN
+    INSERT INTO :schema.consumers VALUES (consumer, 0, '', 0, '-infinity', true)
+        ON CONFLICT (name) DO NOTHING;
+    SELECT c.* INTO before FROM :schema.consumers c WHERE c.name = consumer FOR UPDATE;
+    IF NOT before.clean AND before.held_until > clock_timestamp() AND before.holder <> asked_holder THEN
+        held_by := before.holder;
+        held_seconds := before.lease_seconds;
+        RETURN;
+    END IF;
+    UPDATE :schema.consumers SET token = before.token + 1, holder = asked_holder, lease_seconds = seconds,
+        held_until = :schema.after(seconds), clean = false WHERE name = consumer;
+    newest := before.token + 1;
+    was_clean := before.clean;
+    at_cursor := before.cursor;
+    at_watermark_us := before.watermark_us;
+END $$ LANGUAGE plpgsql;
+
+CREATE FUNCTION :schema.after(seconds double precision) RETURNS timestamptz AS $$
+    -- A century is as good as for ever, and fits a timestamp.
+    SELECT clock_timestamp() + make_interval(secs => least(seconds, 3155760000));
+$$ LANGUAGE sql;
+
+CREATE FUNCTION :schema.renew(consumer text, lease bigint, seconds double precision) RETURNS bigint AS $$
+-- Keeps a lease, and returns null; or the newest token, where it was lost.
+DECLARE before record;
+BEGIN
+    SELECT token, clean INTO before FROM :schema.consumers WHERE name = consumer FOR UPDATE;
+    IF before IS NULL OR before.token <> lease OR before.clean THEN
+        RETURN coalesce(before.token, 0);
+    END IF;
+    UPDATE :schema.consumers SET lease_seconds = seconds, held_until = :schema.after(seconds)
+        WHERE name = consumer;
+    RETURN NULL;
+END $$ LANGUAGE plpgsql;
+
+CREATE FUNCTION :schema.commit_step(
+    consumer text, lease bigint, commit_id bytea, new_cursor bytea, new_watermark_us bigint,
+    put_namespaces text[], put_keys text[], put_values bytea[], put_expiries bigint[],
+    cut_namespaces text[], cut_keys text[],
+    names text[], counts integer[],
+    slot_topics integer[], slot_numbers integer[], slot_counts integer[], slot_knowns bigint[],
+    slots integer[], ranks integer[], knowns bigint[],
+    ids text[], types text[], subjects text[], times bigint[], datas bytea[], sources text[],
+    extensions text[],
+    OUT lost_to bigint, OUT stored integer, OUT ends bigint[], OUT recount integer[]) AS $$
+-- Applies one step of a consumer; ``lost_to`` is set, and nothing done, where its lease was lost.
+DECLARE before record;
+BEGIN
+    SELECT c.token, c.clean, c.applied, c.lease_seconds INTO before
+        FROM :schema.consumers c WHERE c.name = consumer FOR UPDATE;
+    IF before.applied = commit_id THEN
+        -- Asked again by one who lost the reply: it was done.
+        RETURN;
+    END IF;
+    IF before.token IS NULL OR before.token <> lease OR before.clean THEN
+        lost_to := coalesce(before.token, 0);
+        RETURN;
+    END IF;
+    IF cardinality(ids) > 0 THEN
+        SELECT a.* INTO stored, ends, recount FROM :schema.append(
+            names, counts, slot_topics, slot_numbers, slot_counts, slot_knowns, slots, ranks, knowns,
+            ids, types, subjects, times, datas, sources, extensions) a;
+        IF recount IS NOT NULL THEN
+            RETURN;
+        END IF;
+    END IF;
+    IF cardinality(put_keys) > 0 THEN
+        INSERT INTO :schema.state
+            SELECT * FROM unnest(put_namespaces, put_keys, put_values, put_expiries)
+            ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value, expires_us = excluded.expires_us;
+    END IF;
+    IF cardinality(cut_keys) > 0 THEN
+        DELETE FROM :schema.state s USING unnest(cut_namespaces, cut_keys) c(namespace, key)
+            WHERE s.namespace = c.namespace AND s.key = c.key;
+    END IF;
+    UPDATE :schema.consumers SET cursor = new_cursor, watermark_us = new_watermark_us, applied = commit_id,
+        held_until = :schema.after(before.lease_seconds) WHERE name = consumer;
+END $$ LANGUAGE plpgsql;
