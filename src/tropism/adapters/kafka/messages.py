@@ -1,0 +1,184 @@
+"""Records as Kafka messages: CloudEvents 1.0, Kafka binding, binary content mode.
+
+Beside the attributes of CloudEvents stands ``tropism_time_us``, for their ``time`` is text and ends with the year 9999.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+from confluent_kafka import Message
+
+from tropism.core.envelope import Record, Stored
+from tropism.core.errors import InvalidInputError
+from tropism.core.time import iso, parse_iso
+
+SOURCE_DEFAULT = "/tropism"
+JSON = b"application/json"
+_STRUCTURED = b"application/cloudevents"
+_RESERVED = frozenset({"id", "source", "type", "subject", "time", "specversion"})
+_READ = frozenset({"ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", "ce_specversion"})
+_HEADERS = 7
+"""How many there are of a record without subject and extensions."""
+
+_FIRST_US, _LAST_US = parse_iso("0001-01-01T00:00:00"), parse_iso("9999-12-31T23:59:59.999999")
+
+Header = tuple[str, bytes]
+
+
+class Encoded(NamedTuple):
+    """What of a record goes into a message."""
+
+    key: bytes | None
+    value: bytes
+    headers: list[Header]
+
+
+def encoded(record: Record) -> Encoded:
+    """Return a record as the parts of a message.
+
+    Raises: InvalidInputError if an attribute is no valid Unicode, or an extension has the name of one.
+    """
+    try:
+        return _encoded(record)
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"Cannot append event {record.id!r}: one of its attributes is no valid Unicode. Publish valid text."
+        ) from error
+
+
+def _encoded(record: Record) -> Encoded:
+    extensions = record.extensions or {}
+    headers: list[Header] = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", record.id.encode()),
+        ("ce_source", (record.source or SOURCE_DEFAULT).encode()),
+        ("ce_type", record.type.encode()),
+        ("content-type", extensions.get("datacontenttype", "").encode() or JSON),
+        ("tropism_time_us", b"%d" % record.time_us),
+    ]
+    if _FIRST_US <= record.time_us <= _LAST_US:
+        headers.append(("ce_time", iso(record.time_us).encode()))
+    if record.source == SOURCE_DEFAULT:
+        # What no source stands for, when it is meant.
+        headers.append(("tropism_source", SOURCE_DEFAULT.encode()))
+    subject = record.subject.encode()
+    if subject:
+        headers.append(("ce_subject", subject))
+    if extensions:
+        headers += _extension_headers(record.id, extensions)
+    return Encoded(subject or None, record.data, headers)
+
+
+def _extension_headers(id: str, extensions: dict[str, str]) -> Iterable[Header]:
+    for name, value in extensions.items():
+        if name in _RESERVED:
+            raise InvalidInputError(
+                f"Cannot append event {id!r}: its extension {name!r} has the name of an attribute. "
+                f"Give it another name."
+            )
+        # The type of the data stands in Kafka's own header, but where that would say nothing new.
+        if name != "datacontenttype" or value.encode() in {JSON, b""}:
+            yield f"ce_{name}", value.encode()
+
+
+def size_of(message: Encoded) -> int:
+    """Return about how many bytes a message takes on the wire, with its own frame."""
+    headers = sum(len(name) + len(value) + 4 for name, value in message.headers)
+    return len(message.value) + len(message.key or b"") + headers + 64
+
+
+def stored_of(message: Message, topic: str, floor_us: int) -> Stored:
+    """Return a message as a stored record; ``floor_us`` is when the one in front of it was known.
+
+    What is no event of ours is taken as well as it can be told.
+    """
+    headers: dict[str, Any] = dict(message.headers() or ())
+    partition, offset = message.partition() or 0, message.offset() or 0
+    try:
+        time_us = int(headers["tropism_time_us"])
+        subject = headers.get("ce_subject")
+        record = Record(
+            headers["ce_id"].decode(),
+            headers["ce_type"].decode(),
+            topic,
+            subject.decode() if subject is not None else "",
+            time_us,
+            message.value() or b"",  # type: ignore[arg-type]
+            _source(headers),
+            # Mostly there are none, which the mere number of headers says.
+            None
+            if len(headers) == _HEADERS + (subject is not None) and headers.get("content-type") == JSON
+            else _extensions(headers),
+        )
+    except (KeyError, ValueError, AttributeError):
+        record = _foreign(message, headers, topic, f"{topic}/{partition}/{offset}")
+        time_us = record.time_us
+    # When the broker took it, at the latest then it was known.
+    known_us = message.timestamp()[1] * 1000
+    return Stored(partition, offset, max(time_us, known_us, floor_us), record)
+
+
+def _source(headers: dict[str, Any]) -> str:
+    source: str = headers["ce_source"].decode()
+    return "" if source == SOURCE_DEFAULT and "tropism_source" not in headers else source
+
+
+def _extensions(headers: dict[str, Any]) -> dict[str, str] | None:
+    found = {
+        name[3:]: value.decode()
+        for name, value in headers.items()
+        if name.startswith("ce_") and name not in _READ and value is not None
+    }
+    kind = headers.get("content-type")
+    if kind is not None and kind != JSON:
+        found["datacontenttype"] = kind.decode()
+    return found or None
+
+
+def _foreign(message: Message, headers: dict[str, Any], topic: str, place: str) -> Record:
+    """Return the record of a message that another product wrote."""
+    data: bytes = message.value() or b""  # type: ignore[assignment]
+    key: bytes | None = message.key()  # type: ignore[assignment]
+    sent_us = max(message.timestamp()[1], 0) * 1000
+    subject = (key or b"").decode(errors="replace")
+    try:
+        if (headers.get("content-type") or b"").startswith(_STRUCTURED):
+            return _structured(data, topic, subject, sent_us)
+        time = headers.get("ce_time")
+        return Record(
+            headers["ce_id"].decode(),
+            headers["ce_type"].decode(),
+            topic,
+            headers["ce_subject"].decode() if "ce_subject" in headers else subject,
+            sent_us if time is None else parse_iso(time.decode()),
+            data,
+            headers["ce_source"].decode(),
+            _extensions(headers),
+        )
+    except (KeyError, ValueError, AttributeError, TypeError, msgspec.MsgspecError):
+        # No event at all: it is told by its place, and whoever wants it finds no type for it.
+        return Record(place, f"{topic}.unknown.v1", topic, subject, sent_us, data, "/kafka")
+
+
+_STANDARD = {*_RESERVED, "datacontenttype", "data", "data_base64"}
+
+
+def _structured(data: bytes, topic: str, subject: str, sent_us: int) -> Record:
+    """Return the record of an event whose attributes stand in the value, beside its data, as JSON."""
+    found = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    texts = {k: msgspec.json.decode(v) for k, v in found.items() if k not in {"data", "data_base64"}}
+    extensions = {k: str(v) for k, v in texts.items() if k not in _STANDARD}
+    inner = bytes(found.get("data", b""))
+    if "data_base64" in found:
+        inner = msgspec.json.decode(found["data_base64"], type=bytes)
+    return Record(
+        str(texts["id"]),
+        str(texts["type"]),
+        topic,
+        str(texts.get("subject", subject)),
+        parse_iso(texts["time"]) if "time" in texts else sent_us,
+        inner,
+        str(texts["source"]),
+        extensions or None,
+    )
