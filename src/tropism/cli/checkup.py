@@ -199,7 +199,10 @@ async def _behind(platform: Platform, topics: Sequence[str], position: Position 
     stored = None if position is None else position.cursor
     cursor = Cursor() if stored is None else msgspec.msgpack.decode(stored, type=Cursor)
     ends = await platform.log.ends(topics)
-    waiting = sum(end - _reached(cursor, name_of(partition)) for partition, end in ends.items())
+    reached = {partition: _reached(cursor, name_of(partition)) for partition in ends}
+    # Offsets may have gaps: what lies behind the last record is no event that waits.
+    more = await platform.log.read(reached, count_max=1)
+    waiting = sum(ends[partition] - page[0].offset for partition, page in more.items() if page)
     return waiting + sum(len(place.left) for place in cursor.places.values())
 
 

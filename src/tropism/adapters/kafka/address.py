@@ -83,7 +83,9 @@ def parse_address(url: str, environment: Mapping[str, str] | None = None) -> Add
             f"Cannot open a {split.scheme}: URL: its host part is not a list of host:port alone. "
             f"Write it like {_EXAMPLE!r}, with a user as sasl.username."
         )
-    given = _from_environment(dict(parse_qsl(split.query)), os.environ if environment is None else environment)
+    given = _from_environment(
+        dict(parse_qsl(split.query)), os.environ if environment is None else environment
+    )
     refused = sorted(_OURS & given.keys())
     if refused:
         raise InvalidInputError(

@@ -73,7 +73,9 @@ class Batch:
 def batch_of(outgoing: Sequence[Outgoing], done: Callable[[Batch], None]) -> Batch:
     """Return what counts a batch's messages."""
     lasts = {(each.topic, each.where[1]): at for at, each in enumerate(outgoing)}
-    return Batch(done, len(outgoing), {place: outgoing[at].where for place, at in lasts.items()}, set(lasts.values()))
+    return Batch(
+        done, len(outgoing), {place: outgoing[at].where for place, at in lasts.items()}, set(lasts.values())
+    )
 
 
 def produce(producer: Producer, each: Outgoing, heard: Heard) -> None:

@@ -102,7 +102,9 @@ class KafkaLog:
         try:
             found = await asyncio.gather(*reads) if len(reads) > 1 else [await reads[0]]
         except KafkaException as error:
-            raise self._translated(error, f"read topics {sorted({topic for topic, _ in known})} of") from error
+            raise self._translated(
+                error, f"read topics {sorted({topic for topic, _ in known})} of"
+            ) from error
         return {partition: page for pages in found for partition, page in pages.items()}
 
     async def ends(self, topics: Iterable[str]) -> Mapping[Partition, int]:
@@ -146,7 +148,9 @@ class KafkaLog:
             async with asyncio.timeout(seconds):
                 await self._ends.wait_beyond(ends)
         except KafkaException as error:
-            raise self._translated(error, f"wait for topics {sorted({topic for topic, _ in known})} of") from error
+            raise self._translated(
+                error, f"wait for topics {sorted({topic for topic, _ in known})} of"
+            ) from error
         finally:
             for reader, part in watching:
                 reader.unwatch(part)
@@ -181,7 +185,11 @@ class KafkaLog:
 
     def _reader(self) -> Reader:
         return Reader(
-            self._consumer, self._topics.name, self._ends.update, self._complaints, self._address.timeout_seconds
+            self._consumer,
+            self._topics.name,
+            self._ends.update,
+            self._complaints,
+            self._address.timeout_seconds,
         )
 
     def _consumer(self) -> Consumer:

@@ -84,6 +84,10 @@ class Page:
     def finish(self) -> list[Stored]:
         """Return the page of a track that has nothing more: its last record says how far was read."""
         last = self._track.held[self.seen - 1] if self.seen else None
-        if last is not None and len(self.records) < self._count_max and (not self.records or self.records[-1] is not last):
+        if (
+            last is not None
+            and len(self.records) < self._count_max
+            and (not self.records or self.records[-1] is not last)
+        ):
             self.records.append(last)
         return self._track.take(self)
