@@ -221,7 +221,7 @@ async def check_pages_say_how_far_was_read(log: Log) -> None:
 
 
 async def check_ends_lie_behind_the_last(log: Log) -> None:
-    """``ends`` names an offset behind the last record and not behind the next; reading there returns nothing."""
+    """``ends`` names an offset behind the last record and not behind the next: nothing is read there."""
     await log.append([record(f"{n}", f"k{n}") for n in range(20)])
     ends = await log.ends(["orders"])
     for partition, page in (await read_all(log)).items():

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tropism.adapters.kafka.messages import Encoded
 from tropism.ports.log import Partition
-
 
 HEAR_SECONDS = 0.1
 IDLE_SECONDS = 1.0
@@ -33,7 +33,7 @@ Prepare = Callable[[], Sequence[Outgoing]]
 
 @dataclass(slots=True)
 class Batch:
-    """What is known of a batch: how many messages are under way, how far their partitions grew, what failed."""
+    """What is known of a batch: how many messages are under way, how far they reach, what failed."""
 
     done: Callable[["Batch"], None]
     left: int
@@ -84,6 +84,16 @@ def produce(producer: Producer, each: Outgoing, heard: Heard) -> None:
     producer.produce(each.topic, value, key, each.where[1], on_delivery=heard, headers=headers)  # type: ignore[arg-type]
 
 
+def settle(future: "asyncio.Future[Any]", result: object) -> None:
+    """Give a future its result, or the error that is its result, unless nobody waits for it any more."""
+    if future.done():
+        return
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
 class Appender:
     """An idempotent producer: what it is given arrives in order and once, unless it gives up in the middle.
 
@@ -115,7 +125,7 @@ class Appender:
                 self._open -= 1
                 self._broken = self._broken or (batch.error is not None and batch.error.fatal())
             if not loop.is_closed():
-                loop.call_soon_threadsafe(lambda: future.done() or future.set_result(batch))
+                loop.call_soon_threadsafe(settle, future, batch)
 
         await loop.run_in_executor(self._queueing, self._queue, prepare, done)
         batch = await future

@@ -51,7 +51,7 @@ def translated(error: KafkaError | None, what: str, name: str, complaints: Compl
         )
     if code in _RIGHTS:
         return InvalidInputError(
-            f"Cannot {what} {name!r}: this user has no right to ({told}). Grant it, or log in as another user."
+            f"Cannot {what} {name!r}: this user has no right to ({told}). Grant it, or use another."
         )
     if code in _SIZES:
         return InvalidInputError(

@@ -1,7 +1,7 @@
 """The log on a Kafka cluster."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from uuid import uuid4
 
@@ -168,11 +168,11 @@ class KafkaLog:
         found = []
         for record in records:
             message = encoded(record)
-            if size_of(message) > self._message_bytes_max:
+            size = size_of(message)
+            if size > self._message_bytes_max:
                 raise InvalidInputError(
-                    f"Cannot append event {record.id!r}: with its attributes it has {size_of(message)} bytes, "
-                    f"more than {self._message_bytes_max}. Put what is large into Blobs and its name into the "
-                    f"event."
+                    f"Cannot append event {record.id!r}: with its attributes it has {size} bytes, more than "
+                    f"{self._message_bytes_max}. Put what is large into Blobs and its name into the event."
                 )
             where = record.topic, place(record, counts[record.topic])
             found.append(Outgoing(self._topics.name(record.topic), where, message))
@@ -226,9 +226,6 @@ class KafkaLog:
         if self._address.transactions:
             settings["transactional.id"] = f"{self._address.prefix}tropism-{uuid4().hex}"
         return Producer(settings, logger=LOGGER)
-
-
-Make = Callable[[], Consumer | Producer]
 
 
 async def open_kafka(url: str) -> KafkaLog:

@@ -1,6 +1,7 @@
 """Records as Kafka messages: CloudEvents 1.0, Kafka binding, binary content mode.
 
-Beside the attributes of CloudEvents stands ``tropism_time_us``, for their ``time`` is text and ends with the year 9999.
+Beside the attributes of CloudEvents stands ``tropism_time_us``: their ``time`` is text, and ends with the
+year 9999.
 """
 
 from collections.abc import Iterable
@@ -43,7 +44,7 @@ def encoded(record: Record) -> Encoded:
         return _encoded(record)
     except UnicodeEncodeError as error:
         raise InvalidInputError(
-            f"Cannot append event {record.id!r}: one of its attributes is no valid Unicode. Publish valid text."
+            f"Cannot append event {record.id!r}: an attribute of it is no valid Unicode. Publish valid text."
         ) from error
 
 
@@ -104,7 +105,7 @@ def stored_of(message: Message, topic: str, floor_us: int) -> Stored:
             topic,
             subject.decode() if subject is not None else "",
             time_us,
-            message.value() or b"",  # type: ignore[arg-type]
+            message.value() or b"",
             _source(headers),
             # Mostly there are none, which the mere number of headers says.
             None
@@ -138,8 +139,8 @@ def _extensions(headers: dict[str, Any]) -> dict[str, str] | None:
 
 def _foreign(message: Message, headers: dict[str, Any], topic: str, place: str) -> Record:
     """Return the record of a message that another product wrote."""
-    data: bytes = message.value() or b""  # type: ignore[assignment]
-    key: bytes | None = message.key()  # type: ignore[assignment]
+    data: bytes = message.value() or b""
+    key: bytes | None = message.key()
     sent_us = max(message.timestamp()[1], 0) * 1000
     subject = (key or b"").decode(errors="replace")
     try:

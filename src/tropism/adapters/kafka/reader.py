@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from tropism.adapters.kafka.appending import settle
 from tropism.adapters.kafka.errors import Complaints
 from tropism.adapters.kafka.messages import stored_of
 from tropism.adapters.kafka.topics import latest_of
@@ -98,11 +99,10 @@ class Reader:
 
         def run() -> None:
             try:
-                found, method = call(), _set_result
+                found: object = call()
             except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
-                self._tell(_set_error, future, error)
-            else:
-                self._tell(method, future, found)
+                found = error
+            self._tell(settle, future, found)
 
         self._jobs.put(run)
         result: T = await future
@@ -260,13 +260,3 @@ class Reader:
             if track.bytes > HELD_BYTES_MAX and not track.paused and partition not in self._asked:
                 track.paused = True
                 self._consumer.pause([self._there(partition)])
-
-
-def _set_result(future: "asyncio.Future[Any]", result: object) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _set_error(future: "asyncio.Future[Any]", error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)

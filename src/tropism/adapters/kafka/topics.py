@@ -5,10 +5,11 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from tropism.adapters.kafka.address import Address
 from tropism.adapters.kafka.errors import LOGGER, Complaints, error_of, translated
@@ -42,7 +43,7 @@ def kafka_name(prefix: str, topic: str) -> str:
 def latest_of(
     consumer: Consumer, places: Mapping[tuple[str, int], Partition], seconds: float
 ) -> dict[Partition, int]:
-    """Return the ends of partitions, given by their names there: one question a broker, whatever their number.
+    """Return the ends of partitions, given by their names there: one question a broker, however many.
 
     Where transactions are open, these are the ends of what can be read. Raises: KafkaException.
     """
@@ -150,7 +151,7 @@ class Topics:
                 self._counts.pop(topic, None)
 
     def _consumer_metadata(self, name: str) -> int:
-        """Return how many partitions a topic has, 0 where there is none: asked by a consumer, which makes none."""
+        """Return how many partitions a topic has, 0 without it: asked by a consumer, which creates none."""
         try:
             told = self._consumer.list_topics(name, timeout=self._address.timeout_seconds).topics[name]
         finally:
@@ -166,14 +167,12 @@ class Topics:
     def _make(self, topics: Mapping[str, int]) -> None:
         seconds = self._address.timeout_seconds
         if self._admin is None:
-            self._admin = AdminClient(
-                {
-                    **self._address.producer_settings(),
-                    "bootstrap.servers": self._address.servers,
-                    "error_cb": self._complaints.note,
-                },
-                logger=LOGGER,
-            )
+            settings: dict[str, Any] = {
+                **self._address.producer_settings(),
+                "bootstrap.servers": self._address.servers,
+                "error_cb": self._complaints.note,
+            }
+            self._admin = AdminClient(settings, logger=LOGGER)
         if not self._address.creates:
             for topic in topics:
                 # Asked by what may write, the broker creates it, if it is set to.
@@ -187,8 +186,8 @@ class Topics:
                 result.result(seconds + 1)
             except TimeoutError as error:
                 raise UnavailableError(
-                    f"Cannot create topic {name!r} at {self._address.name!r}: no broker did within {seconds:g} "
-                    f"seconds. Create it there, or set create=broker in the URL where brokers create topics."
+                    f"Cannot create topic {name!r} at {self._address.name!r}: none did within {seconds:g} s. "
+                    f"Create it there, or set create=broker in the URL where brokers create topics."
                 ) from error
             except KafkaException as error:
                 self._explain(name, error_of(error), error)
@@ -206,8 +205,8 @@ class Topics:
             ) from raised
         if code == KafkaError.INVALID_REPLICATION_FACTOR:
             raise InvalidInputError(
-                f"Cannot create topic {name!r} at {where!r}: there are not {self._address.replication} brokers "
-                f"to hold it. Set replication in the URL to what there is."
+                f"Cannot create topic {name!r} at {where!r}: there are fewer than "
+                f"{self._address.replication} brokers. Set replication in the URL to what there is."
             ) from raised
         if code == KafkaError.TOPIC_EXCEPTION:
             raise ConflictError(

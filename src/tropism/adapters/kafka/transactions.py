@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Thread
-from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
-from tropism.adapters.kafka.appending import IDLE_SECONDS, Batch, Outgoing, Prepare, batch_of, produce
+from tropism.adapters.kafka.appending import IDLE_SECONDS, Batch, Outgoing, Prepare, batch_of, produce, settle
 from tropism.ports.log import Partition
 
 BATCHES_MAX = 64
@@ -143,12 +142,12 @@ class _Job:
 
     def succeed(self, ends: dict[Partition, int]) -> None:
         """Tell that it is stored."""
-        self._tell(lambda: self.future.done() or self.future.set_result(ends))
+        self._tell(ends)
 
     def fail(self, error: BaseException) -> None:
         """Tell that it is not."""
-        self._tell(lambda: self.future.done() or self.future.set_exception(error))
+        self._tell(error)
 
-    def _tell(self, call: Callable[[], Any]) -> None:
+    def _tell(self, result: object) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(call)
+            self._loop.call_soon_threadsafe(settle, self.future, result)
