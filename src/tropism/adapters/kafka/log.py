@@ -11,7 +11,7 @@ from tropism.adapters.ends import Ends
 from tropism.adapters.kafka.address import Address, parse_address
 from tropism.adapters.kafka.appending import Appender, Outgoing
 from tropism.adapters.kafka.errors import LOGGER, Complaints, error_of, translated
-from tropism.adapters.kafka.messages import encoded, size_of
+from tropism.adapters.kafka.messages import encoded, may_exceed, size_of
 from tropism.adapters.kafka.reader import Reader
 from tropism.adapters.kafka.readers import Readers
 from tropism.adapters.kafka.topics import Topics
@@ -168,7 +168,7 @@ class KafkaLog:
         found = []
         for record in records:
             message = encoded(record)
-            size = size_of(message)
+            size = size_of(message) if may_exceed(record, self._message_bytes_max) else 0
             if size > self._message_bytes_max:
                 raise InvalidInputError(
                     f"Cannot append event {record.id!r}: with its attributes it has {size} bytes, more than "

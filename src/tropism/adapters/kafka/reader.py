@@ -61,7 +61,7 @@ class Reader:
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._tracks: dict[Partition, Track] = {}
-        self._places: dict[tuple[str, int], tuple[Partition, Track]] = {}
+        self._places: dict[tuple[str | None, int | None], tuple[Partition, Track]] = {}
         self._watched: Counter[Partition] = Counter()
         self._asked: Collection[Partition] = ()
         self._thread = Thread(target=self._run, name="tropism-kafka-reader", daemon=True)
@@ -232,17 +232,20 @@ class Reader:
             if messages:
                 messages += self._consumer.consume(TAKE_COUNT, 0)
         moved: set[Partition] = set()
+        last: tuple[str | None, int | None] = None, None
+        found = None
         for message in messages:
-            found = self._places.get((message.topic() or "", message.partition() or 0))
+            place = message.topic(), message.partition()
+            if place != last:
+                # They come in runs.
+                last, found = place, self._places.get(place)
+                moved.update(found[:1] if found is not None else ())
             error = message.error()
             if error is not None:
                 self._note(error, found, message)
-            if found is None:
-                continue
-            partition, track = found
-            moved.add(partition)
-            if error is None and (message.offset() or 0) >= track.next:
-                track.put(stored_of(message, partition[0], track.known_us), len(message) + _FRAME_BYTES)
+            elif found is not None and message.offset() >= found[1].next:  # type: ignore[operator]
+                track = found[1]
+                track.put(stored_of(message, found[0][0], track.known_us), len(message) + _FRAME_BYTES)
         self._hold_back(moved)
         return moved
 
