@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
@@ -44,7 +45,9 @@ class Noida:
         return f"127.0.0.1:{self.port}"
 
     def start(self):
-        command = [Path(sys.executable).with_name("noida-db"), "start", "--data-dir", self.folder / "data"]
+        # The program itself: its command in Python starts it as a child, which would outlive what is stopped.
+        binary = Path(find_spec("noida_db").origin).with_name("noida-db")
+        command = [binary, "start", "--data-dir", self.folder / "data"]
         with (self.folder / "noida.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--only", "kafka", "--kafka-port", str(self.port)],

@@ -36,6 +36,9 @@ DURABILITY_TRANSACTIONS = (
 MESSAGE_BYTES_MAX = 1_000_000
 """What brokers take unless told otherwise, in librdkafka's count."""
 
+_QUIET = {"log_level": "2"}
+"""What goes wrong is told by the errors raised; of every attempt to reconnect, nobody wants to be told."""
+
 _ATTRIBUTES_BYTES = 4096
 _LOOK_SECONDS = 1.0
 """How often a topic that is waited on and does not exist yet is looked for."""
@@ -199,6 +202,7 @@ class KafkaLog:
                 "fetch.wait.max.ms": "100",
                 "queued.max.messages.kbytes": "16384",
                 "group.id": "tropism",
+                **_QUIET,
                 **self._address.consumer_settings(),
                 "bootstrap.servers": self._address.servers,
                 "auto.offset.reset": "earliest",
@@ -217,6 +221,7 @@ class KafkaLog:
         settings: dict[str, object] = {
             "message.timeout.ms": milliseconds,
             "linger.ms": 5,
+            **_QUIET,
             **self._address.producer_settings(),
             "bootstrap.servers": self._address.servers,
             "acks": "all",

@@ -168,6 +168,7 @@ class Topics:
         seconds = self._address.timeout_seconds
         if self._admin is None:
             settings: dict[str, Any] = {
+                "log_level": "2",
                 **self._address.producer_settings(),
                 "bootstrap.servers": self._address.servers,
                 "error_cb": self._complaints.note,
