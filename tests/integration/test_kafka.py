@@ -1,6 +1,7 @@
 """Services on a Kafka broker, their state in SQLite: killed, cut off, and resumed."""
 
 import asyncio
+import random
 import signal
 
 import pytest
@@ -14,6 +15,7 @@ from tropism.testing.log import read_all, record
 
 APP = """
 import asyncio
+import random
 from tropism import App, Event, Service
 class Paid(Event, type="orders.paid.v1", key="order"):
     order: str
@@ -143,3 +145,51 @@ async def again(call):
                 return await call()
             except UnavailableError:
                 await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("transactions", ["false", "true"])
+def test_readers_at_many_places_are_told_the_same(broker, transactions):
+    """Whatever is read from wherever, by several at once, is what lies there, with gaps between or without."""
+    kinds = ["placed", "paid", "sent"]
+
+    async def run():
+        log = await open_kafka(broker.url(transactions=transactions, partitions=2))
+        for start in range(0, 600, 40):
+            await log.append(
+                [record(f"{n:04}", f"k{n}", what=kinds[n % 3]) for n in range(start, start + 40)]
+            )
+        whole = await read_all(log)
+        assert sum(map(len, whole.values())) == 600
+        await asyncio.gather(*(wander(log, whole, seed) for seed in range(6)))
+        await log.close()
+
+    async def wander(log, whole, seed):
+        chance = random.Random(seed)
+        cursors = dict.fromkeys(whole, 0)
+        for _ in range(40):
+            for where in whole:
+                if chance.random() < 0.3:
+                    cursors[where] = chance.randrange(0, whole[where][-1].offset + 3)
+            count, without = (
+                chance.randrange(1, 60),
+                {f"orders.{kind}.v1" for kind in chance.sample(kinds, 1)},
+            )
+            asked = dict(chance.sample(sorted(cursors.items()), chance.randrange(1, 3)))
+            found = await log.read(asked, count_max=count, without=without)
+            for where, cursor in asked.items():
+                expected = page_of(whole[where], cursor, count, without)
+                page = found.get(where, ())
+                assert [stored.offset for stored in page] == [stored.offset for stored in expected]
+                assert [stored.record for stored in page] == [stored.record for stored in expected]
+                if page:
+                    cursors[where] = page[-1].offset + 1
+
+    asyncio.run(run())
+
+
+def page_of(records, cursor, count, without):
+    rest = [stored for stored in records if stored.offset >= cursor]
+    page = [stored for stored in rest if stored.record.type not in without][:count]
+    if len(page) < count and rest and (not page or page[-1] is not rest[-1]):
+        page.append(rest[-1])
+    return page

@@ -17,7 +17,7 @@ from tropism.app.platform import PORTS, Settings, port_of, read_settings
 from tropism.cli.discovery import app_name, load_app
 from tropism.core.errors import TropismError
 from tropism.core.time import iso
-from tropism.ports.opening import open_url
+from tropism.ports.opening import open_url, shown
 from tropism.ports.platform import Platform
 from tropism.ports.state import Position
 from tropism.runtime.cursor import Cursor, name_of
@@ -119,7 +119,7 @@ async def _examine_ports(settings: Settings, app: App | None, report: Report, st
     ports: dict[str, Any] = {}
     for port in PORTS:
         url = getattr(settings, port)
-        found = report.ports[port] = PortReport(url)
+        found = report.ports[port] = PortReport(shown(url))
         try:
             if url not in opened:
                 opened[url] = await open_url(url)
@@ -147,7 +147,7 @@ def _nearly_full(settings: Settings) -> list[str]:
             free = shutil.disk_usage(path).free
             if free < FREE_BYTES_MIN:
                 told = f"its disk has {free / 2**20:.0f} MiB left. Free some space."
-                found.setdefault(path.stat().st_dev, f"Cannot store much more at {url!r}: {told}")
+                found.setdefault(path.stat().st_dev, f"Cannot store much more at {shown(url)!r}: {told}")
     return list(found.values())
 
 

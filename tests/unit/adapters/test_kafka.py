@@ -14,7 +14,7 @@ from tropism.core.envelope import Record, Stored
 from tropism.core.errors import CorruptError, InvalidInputError, TropismError, UnavailableError
 from tropism.ports.opening import open_url
 
-SECRET = "topsecret"
+SECRET = "topsecret"  # noqa: S105 - it is looked for where none may be
 
 
 def message(key, value, headers, *, offset=3, sent_ms=5):
@@ -32,7 +32,16 @@ def there_and_back(record):
         Record("a", "o.p.v1", "o", "k", 1_700_000_000_123_456, b"{}"),
         Record("a", "o.p.v1", "o", "k", -1, b"{}", "/shop", {"causationid": "x", "traceparent": ""}),
         Record("a", "o.p.v1", "o", "", 2**62, b"", "/tropism", {"datacontenttype": "application/avro"}),
-        Record("\u00fc", "\u00e9", "o", "\U0001f6eb", -(2**62), b"\xff", "", {"datacontenttype": "application/json"}),
+        Record(
+            "\u00fc",
+            "\u00e9",
+            "o",
+            "\U0001f6eb",
+            -(2**62),
+            b"\xff",
+            "",
+            {"datacontenttype": "application/json"},
+        ),
         Record("a", "b", "o", "k", -62_135_596_800_000_000, b"1", "", {"datacontenttype": ""}),
         Record("a", "b", "o", "k", 253_402_300_799_999_999, b"1"),
     ],
@@ -117,7 +126,12 @@ def test_topic_names_are_told_apart():
 def test_a_url_says_where_and_how():
     url = "kafka://a:1,b:2?prefix=x.&partitions=8&replication=3&transactions=true&sasl.password.env=P&linger.ms=1&fetch.min.bytes=2"
     address = parse_address(url, {"P": SECRET})
-    assert (address.servers, address.prefix, address.partitions, address.replication) == ("a:1,b:2", "x.", 8, 3)
+    assert (address.servers, address.prefix, address.partitions, address.replication) == (
+        "a:1,b:2",
+        "x.",
+        8,
+        3,
+    )
     assert address.transactions
     assert address.producer_settings() == {"sasl.password": SECRET, "linger.ms": "1"}
     assert address.consumer_settings() == {"sasl.password": SECRET, "fetch.min.bytes": "2"}
@@ -188,7 +202,9 @@ def test_a_refused_login_explains_what_timed_out():
 def track(*offsets, at=0):
     made = Track(at)
     for offset in offsets:
-        made.put(Stored(0, offset, offset, Record("a", "even" if offset % 2 == 0 else "odd", "t", "k", 0, b"")), 10)
+        made.put(
+            Stored(0, offset, offset, Record("a", "even" if offset % 2 == 0 else "odd", "t", "k", 0, b"")), 10
+        )
     return made
 
 

@@ -1,7 +1,7 @@
 """Records as Kafka messages: CloudEvents 1.0, Kafka binding, binary content mode.
 
-Times are exact to the microsecond. Beside the attributes of CloudEvents stands ``tropism_time_us`` where a time
-is none that their ``time`` could say. Each header costs a reader more than half a microsecond: there are no more.
+Times are exact to the microsecond. Instead of ``ce_time`` stands ``tropism_time_us`` where the year is none that
+text could say. Each header costs a reader more than half a microsecond, so there are no more.
 """
 
 from collections.abc import Iterable
@@ -127,7 +127,7 @@ def _extension_headers(id: str, extensions: dict[str, str]) -> Iterable[Header]:
 
 
 def may_exceed(record: Record, bytes_max: int) -> bool:
-    """Say whether a record may be larger than that as a message: a bound from above, far cheaper than its size."""
+    """Say whether a record may be larger than that as a message: cheaper than its size, and never too low."""
     if record.extensions:
         return True
     characters = len(record.id) + len(record.type) + len(record.source) + 2 * len(record.subject)
