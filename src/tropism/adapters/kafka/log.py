@@ -200,6 +200,7 @@ class KafkaLog:
             {
                 # Whoever waits at the end of one partition must not hold up those who go elsewhere.
                 "fetch.wait.max.ms": "100",
+                "fetch.error.backoff.ms": "50",
                 "queued.max.messages.kbytes": "16384",
                 "group.id": "tropism",
                 **_QUIET,

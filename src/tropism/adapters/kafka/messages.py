@@ -1,7 +1,7 @@
 """Records as Kafka messages: CloudEvents 1.0, Kafka binding, binary content mode.
 
-Times are exact to the microsecond. Instead of ``ce_time`` stands ``tropism_time_us`` where the year is none that
-text could say. Each header costs a reader more than half a microsecond, so there are no more.
+Times are exact to the microsecond. Instead of ``ce_time`` stands ``tropism_time_us`` where the year is none
+that text could say. Each header costs a reader more than half a microsecond, so there are no more.
 """
 
 from collections.abc import Iterable

@@ -115,35 +115,42 @@ class Reader:
             self._loop.call_soon_threadsafe(method, *arguments)
 
     def _run(self) -> None:
+        told = False
         while True:
             # Adding up to nothing drops what is not watched any more.
             self._watched = +self._watched
             try:
-                job = self._jobs.get_nowait() if self._watched else self._jobs.get(timeout=IDLE_SECONDS)
+                if self._watched and not told:
+                    job = self._jobs.get_nowait()
+                else:
+                    # Told of news, whoever waits for it asks for it at once.
+                    job = self._jobs.get(timeout=LISTEN_SECONDS if told else IDLE_SECONDS)
             except queue.Empty:
-                self._listen()
+                told = not told and self._listen()
                 continue
+            told = False
             if job is None:
                 break
             job()
         self._consumer.close()
 
-    def _listen(self) -> None:
-        """Wait a while for what is watched, or else let the client do its chores."""
+    def _listen(self) -> bool:
+        """Wait a while for what is watched, or let the client do its chores; say whether there was news."""
         self._asked = self._watched.keys()
         try:
             grown = self._take(LISTEN_SECONDS if self._watched else 0.0)
         except KafkaException:
             # Whoever reads next is told; the client goes on trying by itself.
-            return
-        self._tell_of(grown)
+            return False
+        return self._tell_of(grown)
 
-    def _tell_of(self, partitions: Iterable[Partition]) -> None:
+    def _tell_of(self, partitions: Iterable[Partition]) -> bool:
         """Tell up to where there are records: what lies behind them may be none."""
         held = {each: self._tracks[each].held for each in partitions}
         ends = {each: records[-1].offset + 1 for each, records in held.items() if records}
         if ends:
             self._tell(self._news, ends)
+        return bool(ends)
 
     def _watch(self, cursors: Cursors) -> None:
         self._place(cursors)
