@@ -5,6 +5,8 @@ import contextlib
 import os
 import signal
 import socket
+import socketserver
+import struct
 import subprocess
 import sys
 import tempfile
@@ -12,6 +14,7 @@ import time
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from uuid import uuid4
 
 PATIENCE_SECONDS = 30.0
@@ -121,3 +124,44 @@ def mock_servers():
 
     atexit.register(leave)
     return process.stdout.readline().strip()
+
+
+class RefusingBroker(socketserver.ThreadingTCPServer):
+    """Speaks as much of Kafka's protocol as it takes to refuse a login."""
+
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Refusal)
+        Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def servers(self):
+        return f"127.0.0.1:{self.server_address[1]}"
+
+
+class _Refusal(socketserver.StreamRequestHandler):
+    def handle(self):
+        while head := self.rfile.read(4):
+            request = self.rfile.read(struct.unpack(">i", head)[0])
+            kind, _, correlation = struct.unpack(">hhi", request[:8])
+            body = struct.pack(">i", correlation) + _ANSWERS[kind]
+            self.wfile.write(struct.pack(">i", len(body)) + body)
+
+
+_KINDS = [(3, 0, 9), (17, 0, 1), (18, 0, 3), (36, 0, 1)]
+_ANSWERS = {
+    # ApiVersions, version 3: no error, the kinds of requests that are understood, no throttling.
+    18: b"\0\0"
+    + bytes([len(_KINDS) + 1])
+    + b"".join(struct.pack(">hhhb", *kind, 0) for kind in _KINDS)
+    + b"\0\0\0\0\0",
+    # SaslHandshake: no error, one mechanism.
+    17: struct.pack(">hi", 0, 1) + struct.pack(">h", 5) + b"PLAIN",
+    # SaslAuthenticate: error 58, with a word that may repeat what was sent.
+    36: struct.pack(">h", 58)
+    + struct.pack(">h", 9)
+    + b"topsecret"
+    + struct.pack(">i", 0)
+    + struct.pack(">q", 0),
+}

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from tests.integration.conftest import wait_until
-from tests.kafka_servers import Noida
+from tests.kafka_servers import Noida, RefusingBroker
 
 from tropism.adapters.kafka import open_kafka
 from tropism.core.envelope import Record
@@ -193,3 +193,19 @@ def page_of(records, cursor, count, without):
     if len(page) < count and rest and (not page or page[-1] is not rest[-1]):
         page.append(rest[-1])
     return page
+
+
+def test_a_refused_login_is_told_without_its_secrets():
+    """The error says that it is the login, and what to look at; never with what."""
+
+    async def run():
+        settings = (
+            "security.protocol=SASL_PLAINTEXT&sasl.mechanism=PLAIN&sasl.username=u&sasl.password=topsecret"
+        )
+        await open_kafka(f"kafka://{refusing.servers}?timeout_seconds=3&{settings}")
+
+    with RefusingBroker() as refusing:
+        with pytest.raises(UnavailableError, match="did not let it log in.*sasl.username") as raised:
+            asyncio.run(run())
+        refusing.shutdown()
+    assert "topsecret" not in str(raised.value)
