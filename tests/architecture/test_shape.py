@@ -106,6 +106,7 @@ HEAVY = {
     "sklearn",
     "scipy",
     "sqlite3",
+    "confluent_kafka",
     "typer",
     "rich",
     "polars",

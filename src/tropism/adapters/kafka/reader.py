@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tropism.adapters.kafka.appending import settle
-from tropism.adapters.kafka.errors import Complaints
+from tropism.adapters.kafka.errors import LOGGER, Complaints
 from tropism.adapters.kafka.messages import stored_of
 from tropism.adapters.kafka.topics import latest_of
 from tropism.adapters.kafka.track import Page, Track
@@ -139,8 +139,9 @@ class Reader:
         self._asked = self._watched.keys()
         try:
             grown = self._take(LISTEN_SECONDS if self._watched else 0.0)
-        except KafkaException:
+        except Exception as error:  # noqa: BLE001 - the thread must outlive what a record may do to it
             # Whoever reads next is told; the client goes on trying by itself.
+            LOGGER.info("Listening failed: %s.", type(error).__name__)
             return False
         return self._tell_of(grown)
 
@@ -153,8 +154,9 @@ class Reader:
         return bool(ends)
 
     def _watch(self, cursors: Cursors) -> None:
-        self._place(cursors)
+        # Counted first: who watches no longer takes away what was counted, also where the rest failed.
         self._watched.update(cursors.keys())
+        self._place(cursors)
         self._tell_of(cursors)
 
     def _read(
@@ -238,6 +240,17 @@ class Reader:
             messages = self._consumer.consume(1, seconds)
             if messages:
                 messages += self._consumer.consume(TAKE_COUNT, 0)
+        try:
+            return self._put(messages)
+        except BaseException:
+            # What was handed over and not put is fetched again.
+            self._consumer.unassign()
+            self._tracks.clear()
+            self._places.clear()
+            raise
+
+    def _put(self, messages: Iterable[Message]) -> set[Partition]:
+        """Add messages to the tracks of their partitions, and return which these are."""
         moved: set[Partition] = set()
         last: tuple[str | None, int | None] = None, None
         found = None
