@@ -107,6 +107,7 @@ HEAVY = {
     "scipy",
     "sqlite3",
     "psycopg",
+    "confluent_kafka",
     "typer",
     "rich",
     "polars",

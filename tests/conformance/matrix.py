@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.kafka_servers import mock_servers, noida, url_of
 from tests.servers import postgres_url
 
+from tropism.adapters.kafka import open_kafka
 from tropism.adapters.local import FileBlobs, ProcessCompute
 from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore
 from tropism.adapters.postgres import PostgresStore, open_postgres
@@ -119,7 +121,41 @@ STORES = {
     "postgres": postgres_store,
     "postgres, two at once": postgres_beside_another,
 }
-LOGS = {name: log_of(factory) for name, factory in STORES.items()}
+
+
+def kafka_log(url):
+    @asynccontextmanager
+    async def log():
+        opened = await open_kafka(url())
+        try:
+            yield opened
+        finally:
+            await opened.close()
+
+    return log
+
+
+KAFKA_LOGS = {
+    "kafka": kafka_log(lambda: noida().url()),
+    "kafka, transactions": kafka_log(lambda: noida().url(transactions="true")),
+    "kafka, mock of three brokers": kafka_log(lambda: url_of(mock_servers(), create="broker")),
+}
+LOGS = {**{name: log_of(factory) for name, factory in STORES.items()}, **KAFKA_LOGS}
+
+_CHOOSES = "its topics all have four partitions, made on demand: it cannot create them otherwise"
+KNOWN_DEVIATIONS = {
+    "kafka, mock of three brokers": {
+        "check_topics_are_created_with_their_partitions": _CHOOSES,
+        "check_partitions_cannot_change": _CHOOSES,
+        "check_pages_are_bounded": _CHOOSES,
+        "check_types_can_be_left_out": _CHOOSES,
+        "check_pages_say_how_far_was_read": _CHOOSES,
+        "check_waiting_ends_with_growth": _CHOOSES,
+        "check_waiting_outlasts_other_growth": _CHOOSES,
+    },
+}
+"""What servers for tests are known not to do, with the reason: it fails where they begin to do it."""
+
 BLOBS = {"memory": memory_blobs, "local": file_blobs}
 COMPUTES = {"memory": inline_compute, "memory, threads": thread_compute, "local": process_compute}
 PROCESSES = {"local": process_compute}

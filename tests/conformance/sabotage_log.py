@@ -260,3 +260,42 @@ LOG_SABOTEURS = {
     log.check_concurrent_appends_all_happen: loses_concurrent_appends,
     log.check_cancelled_appends_are_whole: appends_one_by_one,
 }
+
+
+def counts_what_looks_new(it):
+    append = it.append
+
+    async def counted(records):
+        return min(await append(records), len({record.id for record in records} - {"b"}))
+
+    return {"append": counted}
+
+
+def drops_what_looks_known(it):
+    append = it.append
+    known = set()
+
+    async def dropped(records):
+        await append([r for r in records if not (r.id in known or known.add(r.id))])
+        return len(records)
+
+    return {"append": dropped}
+
+
+def ends_far_beyond(it):
+    ends = it.ends
+
+    async def far(topics):
+        return {key: end and end + 100 for key, end in (await ends(topics)).items()}
+
+    return {"ends": far}
+
+
+WEAK_SABOTEURS = {
+    log.check_append_counts_what_is_new: counts_what_looks_new,
+    log.check_known_never_goes_back: knows_at_the_record_time,
+    log.check_ids_are_stored_once: drops_what_looks_known,
+    log.check_duplicates_use_no_offsets_of_others: drops_what_looks_known,
+    log.check_ends_lie_behind_the_last: ends_far_beyond,
+}
+"""Those of a log that remembers no ids and knows no exact time."""

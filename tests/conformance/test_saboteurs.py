@@ -4,9 +4,15 @@ import asyncio
 
 import pytest
 from tests.conformance.sabotage import sabotaged
-from tests.conformance.sabotage_log import LOG_SABOTEURS, leaves_out_of_full_pages, spreads_subjects
+from tests.conformance.sabotage_log import (
+    LOG_SABOTEURS,
+    WEAK_SABOTEURS,
+    leaves_out_of_full_pages,
+    spreads_subjects,
+)
 from tests.conformance.sabotage_others import BLOB_SABOTEURS, COMPUTE_SABOTEURS
 from tests.conformance.sabotage_state import STATE_SABOTEURS
+from tests.weak_log import WeakLog
 
 from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore
 from tropism.testing.blobs import BLOB_CHECKS
@@ -24,6 +30,7 @@ EVERY = [
     *((check, sabotaged(memory_log, break_it)) for check, break_it in LOG_SABOTEURS.items()),
     (check_subjects_keep_their_order, sabotaged(memory_log, spreads_subjects)),
     (check_types_can_be_left_out, sabotaged(memory_log, leaves_out_of_full_pages)),
+    *((check, sabotaged(WeakLog, break_it)) for check, break_it in WEAK_SABOTEURS.items()),
     *((check, sabotaged(MemoryStore, break_it)) for check, break_it in STATE_SABOTEURS.items()),
     *((check, sabotaged(MemoryBlobs, break_it)) for check, break_it in BLOB_SABOTEURS.items()),
     *((check, sabotaged(MemoryCompute, break_it)) for check, break_it in COMPUTE_SABOTEURS.items()),
@@ -50,3 +57,9 @@ def test_every_check_has_its_saboteur():
         module = __import__(checks[0].__module__, fromlist=["x"])
         defined = {name for name in vars(module) if name.startswith("check_")}
         assert defined == {check.__name__ for check in checks}
+
+
+def test_a_log_that_keeps_only_what_all_guarantee_passes():
+    """No check asks for more than the port guarantees: dense offsets, remembered ids, exact times."""
+    report = asyncio.run(run_checks(sabotaged(WeakLog, lambda _: {}), LOG_CHECKS, limit_seconds=5))
+    assert report.failures == ()

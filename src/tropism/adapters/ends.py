@@ -30,9 +30,17 @@ class Ends:
             for partition, offset in cursors.items()
         )
 
+    def are_beyond(self, ends: Cursors) -> bool:
+        """Say whether any of the partitions is known to reach beyond its given end."""
+        return any(self._ends.get(partition, 0) > end for partition, end in ends.items())
+
+    def of(self, partition: Partition) -> int:
+        """Return the known end of a partition."""
+        return self._ends.get(partition, 0)
+
     async def wait_beyond(self, ends: Cursors) -> None:
         """Return as soon as any of the partitions reaches beyond its given end."""
-        while not any(self._ends.get(partition, 0) > end for partition, end in ends.items()):
+        while not self.are_beyond(ends):
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)
             try:

@@ -144,7 +144,9 @@ def _nearly_full(settings: Settings) -> list[str]:
             free = shutil.disk_usage(path).free
             if free < FREE_BYTES_MIN:
                 told = f"its disk has {free / 2**20:.0f} MiB left. Free some space."
-                found.setdefault(path.stat().st_dev, f"Cannot store much more at {url!r}: {told}")
+                found.setdefault(
+                    path.stat().st_dev, f"Cannot store much more at {without_secrets(url)!r}: {told}"
+                )
     return list(found.values())
 
 

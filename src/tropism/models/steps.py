@@ -32,7 +32,10 @@ async def read_topic(log: Log, topic: str) -> list[Stored]:
     for partition, end in (await log.ends([topic])).items():
         start = 0
         while start < end:
-            page = (await log.read({partition: start}, count_max=PAGE))[partition]
+            page = (await log.read({partition: start}, count_max=PAGE)).get(partition, ())
+            if not page:
+                # Offsets may have gaps, also behind the last record.
+                break
             found.extend(page)
             start = page[-1].offset + 1
     return found

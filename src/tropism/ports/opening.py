@@ -10,7 +10,9 @@ from tropism.core.errors import InvalidInputError, NotSupportedError
 GROUP = "tropism.adapters"
 
 # As much as may belong to it: a password in which '@' or '/' was not written as it should be is hidden too.
-_PASSWORD = re.compile(r"(?<=://)([^:@/?]*):.*@|([?&][^=&]*(?:password|secret|token)[^=&]*)=[^&]*")
+_PASSWORD = re.compile(
+    r"(?<=://)([^:@/?]*):.*@|([?&][^=&]*(?:password|secret|token|key|credential)[^=&]*)=[^&]*", re.IGNORECASE
+)
 
 
 def without_secrets(url: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from tropism.core.time import MICROSECONDS
+from tropism.ports.log import Partition
 from tropism.ports.platform import Platform
 from tropism.runtime.cursor import Cursor, Place, name_of
 from tropism.runtime.service import Service
@@ -38,7 +39,7 @@ async def lag_of(platform: Platform, service: Service) -> Lag:
                 continue
             position = positions.get(share.consumer(service.name))
             place = _place(None if position is None else position.cursor, name_of(partition))
-            behind = end - place.offset + len(place.left)
+            behind = await _behind(platform, partition, place, end)
             # Where a partition is shared by keys, the slowest of the workers tells.
             waiting += behind // (1 if share.owns_partition(partition, counts[partition[0]]) else plan.count)
             if behind > 0:
@@ -48,6 +49,14 @@ async def lag_of(platform: Platform, service: Service) -> Lag:
                 oldest_us = known_us if oldest_us is None else min(oldest_us, known_us or oldest_us)
     now_us = platform.clock.now_us()
     return Lag(service.name, waiting, None if oldest_us is None else (now_us - oldest_us) / MICROSECONDS)
+
+
+async def _behind(platform: Platform, partition: Partition, place: Place, end: int) -> int:
+    """Return how many events lie behind a place. Offsets may have gaps: behind the last record waits none."""
+    if place.offset >= end:
+        return len(place.left)
+    page = (await platform.log.read({partition: place.offset}, count_max=1)).get(partition, ())
+    return (end - page[0].offset if page else 0) + len(place.left)
 
 
 def _place(cursor: bytes | None, partition: str) -> Place:
