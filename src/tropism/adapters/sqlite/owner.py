@@ -30,6 +30,7 @@ from tropism.adapters.sqlite.wire import (
 )
 from tropism.adapters.sqlite.writer import Listener, Writer, call_in
 from tropism.core.errors import TropismError
+from tropism.ports.clock import Clock
 from tropism.ports.log import Partition
 
 
@@ -49,7 +50,15 @@ class Owner:
 
     @classmethod
     def claim(
-        cls, path: Path, name: str, listener: Listener, *, synced: bool, partitions_default: int
+        cls,
+        path: Path,
+        name: str,
+        listener: Listener,
+        *,
+        synced: bool,
+        partitions_default: int,
+        clock: Clock,
+        dedup_seconds: float,
     ) -> "Owner | None":
         """Become the owner, unless another process is. Blocks.
 
@@ -64,7 +73,9 @@ class Owner:
                 return None
             connection = connect_writer(path, synced=synced)
             undo.callback(connection.close)
-            tables = Tables(connection, partitions_default=partitions_default)
+            tables = Tables(
+                connection, clock=clock, partitions_default=partitions_default, dedup_seconds=dedup_seconds
+            )
             writer = Writer(connection, tables, name, Checkpointer(path))
             listener(writer.ends)
             server = _Server(bind(path), writer, Hello(PROTOCOL, synced))
