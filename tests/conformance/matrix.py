@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tropism.adapters.local import FileBlobs, ProcessCompute
-from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore
+from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore, VirtualClock
 from tropism.adapters.sqlite import SqliteStore, open_sqlite
+from tropism.testing.queue import QueueSite
 
 
 @asynccontextmanager
@@ -48,6 +49,41 @@ def log_of(factory):
     return log
 
 
+def site_of(clock, queue, other):
+    return QueueSite(queue, other, clock.advance, clock.monotonic, short_seconds=10.0)
+
+
+@asynccontextmanager
+async def memory_queue():
+    clock = VirtualClock()
+    store = MemoryStore(clock=clock)
+    yield site_of(clock, store.queue, store.queue)
+
+
+@asynccontextmanager
+async def sqlite_queue():
+    clock = VirtualClock()
+    with tempfile.TemporaryDirectory() as folder:
+        store = await open_sqlite(f"sqlite:///{folder}/x.db", clock=clock)
+        try:
+            yield site_of(clock, store.queue, store.queue)
+        finally:
+            await store.close()
+
+
+@asynccontextmanager
+async def sqlite_queue_through_its_owner():
+    clock = VirtualClock()
+    with tempfile.TemporaryDirectory() as folder:
+        owner = await open_sqlite(f"sqlite:///{folder}/x.db", clock=clock)
+        other = await open_sqlite(f"sqlite:///{folder}/x.db", clock=clock)
+        try:
+            yield site_of(clock, other.queue, owner.queue)
+        finally:
+            await other.close()
+            await owner.close()
+
+
 @asynccontextmanager
 async def memory_blobs():
     yield MemoryBlobs()
@@ -84,8 +120,13 @@ STORES = {
     "sqlite, through its owner": sqlite_through_its_owner,
 }
 LOGS = {name: log_of(factory) for name, factory in STORES.items()}
+QUEUES = {
+    "memory": memory_queue,
+    "sqlite": sqlite_queue,
+    "sqlite, through its owner": sqlite_queue_through_its_owner,
+}
 BLOBS = {"memory": memory_blobs, "local": file_blobs}
 COMPUTES = {"memory": inline_compute, "memory, threads": thread_compute, "local": process_compute}
 PROCESSES = {"local": process_compute}
 
-PORTS = {"log": LOGS, "state": STORES, "blobs": BLOBS, "compute": COMPUTES}
+PORTS = {"log": LOGS, "queue": QUEUES, "state": STORES, "blobs": BLOBS, "compute": COMPUTES}
