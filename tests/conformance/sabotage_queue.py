@@ -177,7 +177,6 @@ async def _first_attempt(site, queue, arguments, receive):
 
 async def _lends_twice(site, queue, arguments, receive):
     found = await receive(queue, **arguments)
-    await asyncio.sleep(0)
     for one in found[:1]:
         item = site.queue._loan(queue, one.receipt)
         if item is not None and item.attempt == 1:
