@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import socket
+import sqlite3
 import threading
 from collections.abc import Mapping
 from functools import partial
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from tropism.adapters.sqlite.address import bind, lock_path, socket_path
 from tropism.adapters.sqlite.checkpoint import Checkpointer
+from tropism.adapters.sqlite.errors import translated
 from tropism.adapters.sqlite.schema import connect_writer
 from tropism.adapters.sqlite.tables import Tables
 from tropism.adapters.sqlite.wire import (
@@ -73,9 +75,15 @@ class Owner:
                 return None
             connection = connect_writer(path, synced=synced)
             undo.callback(connection.close)
-            tables = Tables(
-                connection, clock=clock, partitions_default=partitions_default, dedup_seconds=dedup_seconds
-            )
+            try:
+                tables = Tables(
+                    connection,
+                    clock=clock,
+                    partitions_default=partitions_default,
+                    dedup_seconds=dedup_seconds,
+                )
+            except sqlite3.Error as error:
+                raise translated(error, f"open database {name!r}") from error
             writer = Writer(connection, tables, name, Checkpointer(path))
             listener(writer.ends)
             server = _Server(bind(path), writer, Hello(PROTOCOL, synced))
