@@ -90,7 +90,7 @@ async def _round(seed: int) -> tuple[float, float]:
         await decide(asked)
 
     store = MemoryStore()
-    platform = Platform(store.log, store.state, store.blobs, MemoryCompute(), SystemClock())
+    platform = Platform(store.log, store.state, store.blobs, MemoryCompute(), SystemClock(), store.queue)
     app = App("bench", services=[service], models=[model], events=[Answered])
     runtime = Runtime(app.services, platform, types=app.events, options=RuntimeOptions(live=False))
     codec = runtime.codec

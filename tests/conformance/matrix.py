@@ -10,9 +10,10 @@ from tests.servers import postgres_url
 
 from tropism.adapters.kafka import open_kafka
 from tropism.adapters.local import FileBlobs, ProcessCompute
-from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore
+from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore, VirtualClock
 from tropism.adapters.postgres import PostgresStore, open_postgres
 from tropism.adapters.sqlite import SqliteStore, open_sqlite
+from tropism.testing.queue import QueueSite
 
 
 @asynccontextmanager
@@ -82,6 +83,53 @@ def log_of(factory):
             yield store.log
 
     return log
+
+
+def site_of(clock, queue, other):
+    return QueueSite(queue, other, clock.advance, clock.monotonic, short_seconds=10.0)
+
+
+@asynccontextmanager
+async def memory_queue():
+    clock = VirtualClock()
+    store = MemoryStore(clock=clock)
+    yield site_of(clock, store.queue, store.queue)
+
+
+@asynccontextmanager
+async def sqlite_queue():
+    clock = VirtualClock()
+    with tempfile.TemporaryDirectory() as folder:
+        store = await open_sqlite(f"sqlite:///{folder}/x.db", clock=clock)
+        try:
+            yield site_of(clock, store.queue, store.queue)
+        finally:
+            await store.close()
+
+
+@asynccontextmanager
+async def sqlite_queue_through_its_owner():
+    clock = VirtualClock()
+    with tempfile.TemporaryDirectory() as folder:
+        owner = await open_sqlite(f"sqlite:///{folder}/x.db", clock=clock)
+        other = await open_sqlite(f"sqlite:///{folder}/x.db", clock=clock)
+        try:
+            yield site_of(clock, other.queue, owner.queue)
+        finally:
+            await other.close()
+            await owner.close()
+
+
+@asynccontextmanager
+async def postgres_queue():
+    url = postgres_url()
+    store = await open_postgres(url)
+    other = await open_postgres(url)
+    try:
+        yield QueueSite(store.queue, other.queue)
+    finally:
+        await other.close()
+        await store.close()
 
 
 @asynccontextmanager
@@ -156,8 +204,14 @@ KNOWN_DEVIATIONS = {
 }
 """What servers for tests are known not to do, with the reason: it fails where they begin to do it."""
 
+QUEUES = {
+    "memory": memory_queue,
+    "sqlite": sqlite_queue,
+    "sqlite, through its owner": sqlite_queue_through_its_owner,
+    "postgres": postgres_queue,
+}
 BLOBS = {"memory": memory_blobs, "local": file_blobs}
 COMPUTES = {"memory": inline_compute, "memory, threads": thread_compute, "local": process_compute}
 PROCESSES = {"local": process_compute}
 
-PORTS = {"log": LOGS, "state": STORES, "blobs": BLOBS, "compute": COMPUTES}
+PORTS = {"log": LOGS, "queue": QUEUES, "state": STORES, "blobs": BLOBS, "compute": COMPUTES}

@@ -4,7 +4,16 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.conformance.matrix import BLOBS, COMPUTES, KNOWN_DEVIATIONS, LOGS, PORTS, PROCESSES, STORES
+from tests.conformance.matrix import (
+    BLOBS,
+    COMPUTES,
+    KNOWN_DEVIATIONS,
+    LOGS,
+    PORTS,
+    PROCESSES,
+    QUEUES,
+    STORES,
+)
 
 import tropism.adapters
 from tropism.core.errors import TropismError
@@ -12,6 +21,7 @@ from tropism.testing.blobs import BLOB_CHECKS
 from tropism.testing.checks import run_check
 from tropism.testing.compute import COMPUTE_CHECKS, PROCESS_CHECKS
 from tropism.testing.log import LOG_CHECKS
+from tropism.testing.queue import QUEUE_CHECKS
 from tropism.testing.state import STATE_CHECKS
 
 
@@ -34,6 +44,12 @@ def test_log(name, check, request):
 def test_state(name, check):
     """Every state keeps every law of ``State``."""
     asyncio.run(run_check(STORES[name], check))
+
+
+@every(QUEUES, QUEUE_CHECKS)
+def test_queue(name, check):
+    """Every queue keeps every law of ``Queue``."""
+    asyncio.run(run_check(QUEUES[name], check))
 
 
 @every(BLOBS, BLOB_CHECKS)

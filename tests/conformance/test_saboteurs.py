@@ -11,19 +11,27 @@ from tests.conformance.sabotage_log import (
     spreads_subjects,
 )
 from tests.conformance.sabotage_others import BLOB_SABOTEURS, COMPUTE_SABOTEURS
+from tests.conformance.sabotage_queue import MORE_QUEUE_SABOTEURS, QUEUE_SABOTEURS
 from tests.conformance.sabotage_state import STATE_SABOTEURS
 from tests.weak_log import WeakLog
 
-from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore
+from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore, VirtualClock
 from tropism.testing.blobs import BLOB_CHECKS
 from tropism.testing.checks import run_checks
 from tropism.testing.compute import COMPUTE_CHECKS, PROCESS_CHECKS
 from tropism.testing.log import LOG_CHECKS, check_subjects_keep_their_order, check_types_can_be_left_out
+from tropism.testing.queue import QUEUE_CHECKS, QueueSite
 from tropism.testing.state import STATE_CHECKS
 
 
 def memory_log():
     return MemoryStore().log
+
+
+def memory_queue():
+    clock = VirtualClock()
+    queue = MemoryStore(clock=clock).queue
+    return QueueSite(queue, queue, clock.advance, clock.monotonic, short_seconds=10.0)
 
 
 EVERY = [
@@ -32,10 +40,12 @@ EVERY = [
     (check_types_can_be_left_out, sabotaged(memory_log, leaves_out_of_full_pages)),
     *((check, sabotaged(WeakLog, break_it)) for check, break_it in WEAK_SABOTEURS.items()),
     *((check, sabotaged(MemoryStore, break_it)) for check, break_it in STATE_SABOTEURS.items()),
+    *((check, sabotaged(memory_queue, break_it)) for check, break_it in QUEUE_SABOTEURS.items()),
+    *((check, sabotaged(memory_queue, break_it)) for check, break_it in MORE_QUEUE_SABOTEURS),
     *((check, sabotaged(MemoryBlobs, break_it)) for check, break_it in BLOB_SABOTEURS.items()),
     *((check, sabotaged(MemoryCompute, break_it)) for check, break_it in COMPUTE_SABOTEURS.items()),
 ]
-CHECKS = [*LOG_CHECKS, *STATE_CHECKS, *BLOB_CHECKS, *COMPUTE_CHECKS, *PROCESS_CHECKS]
+CHECKS = [*LOG_CHECKS, *QUEUE_CHECKS, *STATE_CHECKS, *BLOB_CHECKS, *COMPUTE_CHECKS, *PROCESS_CHECKS]
 
 
 @pytest.mark.parametrize(("check", "factory"), EVERY, ids=[check.__name__ for check, _ in EVERY])
@@ -53,9 +63,10 @@ def test_the_check_catches_its_saboteur(check, factory):
 def test_every_check_has_its_saboteur():
     """No check goes untested, and no kit leaves out a check that is defined beside it."""
     assert {check for check, _ in EVERY} == set(CHECKS)
-    for checks in (LOG_CHECKS, STATE_CHECKS, BLOB_CHECKS, (*COMPUTE_CHECKS, *PROCESS_CHECKS)):
-        module = __import__(checks[0].__module__, fromlist=["x"])
-        defined = {name for name in vars(module) if name.startswith("check_")}
+    for checks in (LOG_CHECKS, QUEUE_CHECKS, STATE_CHECKS, BLOB_CHECKS, (*COMPUTE_CHECKS, *PROCESS_CHECKS)):
+        # A kit may be spread over modules; no check of any of them may be left out.
+        modules = [__import__(name, fromlist=["x"]) for name in {check.__module__ for check in checks}]
+        defined = {name for module in modules for name in vars(module) if name.startswith("check_")}
         assert defined == {check.__name__ for check in checks}
 
 

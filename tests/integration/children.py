@@ -10,6 +10,7 @@ from pathlib import Path
 from tropism.adapters.sqlite import open_sqlite
 from tropism.core.envelope import Record
 from tropism.core.errors import FencedError, TropismError
+from tropism.ports.queue import Message
 from tropism.ports.state import Commit, Position, Write
 
 TOPIC = "orders"
@@ -127,6 +128,35 @@ def step_commit(lease, step):
     return Commit(lease, Position(b"%d" % step, step), writes, [record(f"{name}-{step}")])
 
 
+async def send_for_ever(path, name):
+    """Send batches of messages of three keys; say the number of each batch that was acknowledged."""
+    store = await open_sqlite(f"sqlite:///{path}")
+    batch = 0
+    while True:
+        await store.queue.send("work", work_batch(name, batch))
+        say(batch)
+        batch += 1
+
+
+def work_batch(name, batch):
+    return [Message(f"{name}-{batch:05}-{n:02}", b"x", f"k{n % 3}") for n in range(1 + batch % 17)]
+
+
+async def work_for_ever(path, name):
+    """Receive and acknowledge; say what is on loan, what was acknowledged, and when there was nothing."""
+    store = await open_sqlite(f"sqlite:///{path}")
+    while True:
+        loans = await store.queue.receive("work", count_max=5, lease_seconds=0.5, wait_seconds=0.1)
+        if not loans:
+            say("idle - -")
+        for one in loans:
+            say(f"got {one.message.id} {one.receipt}")
+        lost = await store.queue.ack(loans)
+        for one in loans:
+            if one.receipt not in lost:
+                say(f"done {one.message.id} {one.receipt}")
+
+
 async def hold(path, consumer, lease_seconds):
     """Take a lease, say so; when told, commit with it and say how that went."""
     store = await opened(path)
@@ -173,7 +203,17 @@ async def compute_and_wait(path):
 
 PROGRAMS = {
     program.__name__: program
-    for program in (own, own_and_hang, append_for_ever, commit_for_ever, hold, fill, compute_and_wait)
+    for program in (
+        own,
+        own_and_hang,
+        append_for_ever,
+        commit_for_ever,
+        send_for_ever,
+        work_for_ever,
+        hold,
+        fill,
+        compute_and_wait,
+    )
 }
 
 

@@ -151,6 +151,18 @@ def test_doctor_names_each_problem_and_leaves_with_1(folder):
     assert "Restore the file" in folder.run("doctor", code=1, TROPISM_APP="shop:app").out
 
 
+def test_doctor_shows_the_queue_and_what_it_promises(folder):
+    """The queue is a port like the others: opened from its URL, with its durability in words."""
+    told = folder.run("doctor", "--json").json["ports"]["queue"]
+    assert (told["ok"], told["adapter"], told["owner"]) == (True, "SqliteQueue", "this process")
+    assert "synchronous=FULL" in told["durability"]
+    told = folder.run("doctor", "--json", TROPISM_QUEUE="memory:").json["ports"]["queue"]
+    assert (told["url"], told["adapter"]) == ("memory:", "MemoryQueue")
+    assert "\nqueue: In memory: everything is lost" in folder.run("doctor", TROPISM_QUEUE="memory:").out
+    wrong = folder.run("doctor", "--json", code=1, TROPISM_QUEUE="process:").json["ports"]["queue"]
+    assert "its adapter has none. Choose another URL" in wrong["problem"]
+
+
 def test_doctor_warns_of_a_disk_that_is_nearly_full(folder, monkeypatch):
     folder.write("shop.py", APP)
     assert folder.run("doctor", "--app", "shop:app").out

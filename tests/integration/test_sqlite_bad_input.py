@@ -146,8 +146,11 @@ def test_corrupt_files(tmp_path):
     assert problems_of(path) == []
     content = path.read_bytes()
     # Pages in the middle hold events; the tables' own descriptions stand in the first.
-    path.write_bytes(content[:100_000] + os.urandom(300_000) + content[400_000:])
+    path.write_bytes(content[:250_000] + os.urandom(150_000) + content[400_000:])
     asyncio.run(meet())
+    # Nearer to the front it meets the roots of tables, and is seen when the file is opened.
+    path.write_bytes(content[:8192] + os.urandom(300_000) + content[308_192:])
+    fails(database(tmp_path), CorruptError, "Restore the file from a backup")
     path.write_bytes(os.urandom(100) + content[100:])
     fails(database(tmp_path), CorruptError, "Restore the file from a backup")
     assert problems_of(path)

@@ -168,7 +168,7 @@ class System:
     compute: Compute = field(default_factory=MemoryCompute)
     chunk: int = 1024
     live: bool = False
-    store: MemoryStore = field(default_factory=lambda: MemoryStore(monotonic=lambda: 0.0))
+    store: MemoryStore = field(default_factory=lambda: MemoryStore(clock=VirtualClock()))
 
     def __post_init__(self) -> None:
         """Set up what outlives a crash."""
@@ -178,7 +178,9 @@ class System:
 
     async def start(self) -> "System":
         """Begin, or begin again after a crash."""
-        platform = Platform(self.store.log, self.store.state, self.store.blobs, self.compute, self.clock)
+        platform = Platform(
+            self.store.log, self.store.state, self.store.blobs, self.compute, self.clock, self.store.queue
+        )
         options = RuntimeOptions(live=self.live, chunk=self.chunk, lease_seconds=1e9)
         self.runtime = Runtime(self.app.services, platform, types=self.app.events, options=options)
         await self.runtime.start()

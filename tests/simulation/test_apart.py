@@ -27,7 +27,9 @@ class Apart(System):
 
     def runtime_of(self, group: int) -> Runtime:
         """Return a new runtime of the services of a group."""
-        platform = Platform(self.store.log, self.store.state, self.store.blobs, MemoryCompute(), self.clock)
+        platform = Platform(
+            self.store.log, self.store.state, self.store.blobs, MemoryCompute(), self.clock, self.store.queue
+        )
         return Runtime(
             [self.app.services[place] for place in self.groups[group]],
             platform,

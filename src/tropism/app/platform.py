@@ -19,6 +19,7 @@ class Settings:
     """The URL of every port; the defaults are embedded, under ``./.tropism/``."""
 
     log: str = "sqlite:///./.tropism/tropism.db"
+    queue: str = "sqlite:///./.tropism/tropism.db"
     state: str = "sqlite:///./.tropism/tropism.db"
     blobs: str = "file:./.tropism/blobs"
     compute: str = "process:"
@@ -83,7 +84,7 @@ def port_of(adapter: Any, port: str, url: str) -> Any:
     part = getattr(adapter, port, None)
     if part is not None:
         return part
-    needed = {"blobs": "put", "compute": "run", "log": "append", "state": "commit"}[port]
+    needed = {"blobs": "put", "compute": "run", "log": "append", "queue": "receive", "state": "commit"}[port]
     if hasattr(adapter, needed):
         return adapter
     raise NotSupportedError(

@@ -129,7 +129,7 @@ async def _examine_ports(settings: Settings, app: App | None, report: Report, st
             if str(error) not in report.problems:
                 report.problems.append(str(error))
     report.problems.extend(_nearly_full(settings))
-    if {"log", "state", "blobs", "compute"} <= set(ports):
+    if set(PORTS) <= set(ports):
         platform = Platform(**ports, clock=SystemClock())
         await _examine_services(platform, app, report)
 
@@ -137,7 +137,7 @@ async def _examine_ports(settings: Settings, app: App | None, report: Report, st
 def _nearly_full(settings: Settings) -> list[str]:
     """Return which disks have hardly any room left for what is stored."""
     found: dict[int, str] = {}
-    for url in (settings.log, settings.state, settings.blobs):
+    for url in (settings.log, settings.queue, settings.state, settings.blobs):
         scheme, _, rest = url.partition(":")
         path = Path(rest.removeprefix("///") if scheme == "sqlite" else rest)
         if scheme in {"sqlite", "file"} and path.exists():

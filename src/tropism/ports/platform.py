@@ -6,6 +6,7 @@ from tropism.ports.blobs import Blobs
 from tropism.ports.clock import Clock
 from tropism.ports.compute import Compute
 from tropism.ports.log import Log
+from tropism.ports.queue import Queue
 from tropism.ports.state import State
 
 
@@ -18,3 +19,4 @@ class Platform:
     blobs: Blobs
     compute: Compute
     clock: Clock
+    queue: Queue

@@ -9,7 +9,10 @@ from tropism.ports.capabilities import Capabilities
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """A piece of work: ``key`` orders it where the queue keeps an order, ``attributes`` travel beside."""
+    """A piece of work: ``key`` orders it where the queue keeps an order, ``attributes`` travel beside.
+
+    ``id`` is what duplicates are known by, and what names a dead letter.
+    """
 
     id: str
     body: bytes
@@ -36,7 +39,10 @@ class Dead(msgspec.Struct, frozen=True, gc=False):
 
 
 class Depth(msgspec.Struct, frozen=True):
-    """How many messages of a queue are ready, wait for their delay, are on loan, and were given up."""
+    """How many messages of a queue are ready, wait for their delay, are on loan, and were given up.
+
+    Those that wait behind others of their key count as ready, or as delayed until their own delay is over.
+    """
 
     ready: int
     delayed: int
@@ -53,13 +59,16 @@ class Queue(Protocol):
         - What was sent is received again and again until it is acknowledged or buried: a consumer that
           dies loses nothing, its loans run out.
         - ``nack`` with a delay keeps the message back for at least so long; no message is lost by it.
-        - ``ack``, ``nack``, ``renew`` and ``bury`` of a loan that ran out and was given on do nothing, and
-          the returned receipts say for which of them that was so.
+        - A loan is lost once it ran out and was given on, or was ended by ``ack``, ``nack`` or ``bury``.
+          With lost loans these and ``renew`` do nothing, and the returned receipts say which they are; a
+          loan that ran out and was not given on still counts.
         - A message sent again under an id that the queue took within ``dedup_seconds`` is not stored again.
         - Where ``ordering`` is "key", messages of one key are on loan one after the other, in order of
-          sending, a nacked one before those behind it; those without a key have no order.
-        - ``bury`` moves a message to the dead letters with its cause, once; ``redrive`` sends it again, with
-          attempts counted anew, and is not swallowed by the dedup window.
+          sending, one that waits for its delay or was nacked before those behind it; those without a key
+          have no order.
+        - ``bury`` moves a message to the dead letters with its cause, once, in place of one of its id;
+          ``redrive`` sends it again, behind all others of its key, with attempts counted anew, and is not
+          swallowed by the dedup window.
         - A cancelled call happened wholly or not at all.
 
     Not guaranteed:
@@ -74,15 +83,19 @@ class Queue(Protocol):
     async def send(self, queue: str, messages: Sequence[Message], *, delay_seconds: float = 0.0) -> int:
         """Add messages, to be received after a delay at the earliest; return how many were new.
 
-        Raises: InvalidInputError for a message larger than ``record_bytes_max`` or a delay longer than
-        ``delay_seconds_max``; UnavailableError if the store cannot take them now: then none was stored.
+        Raises: InvalidInputError for a message larger than ``record_bytes_max``, more messages than
+        ``batch_count_max``, or a delay below 0 or above ``delay_seconds_max``; UnavailableError if the store
+        cannot take them now: then none was stored.
         """
         ...
 
     async def receive(
         self, queue: str, *, count_max: int, lease_seconds: float, wait_seconds: float = 0.0
     ) -> Sequence[Received]:
-        """Borrow up to so many messages; wait up to so long for the first one."""
+        """Borrow up to so many messages; wait up to so long for the first one.
+
+        A queue that nobody sent to is empty. Raises: InvalidInputError for a count or lease not above 0.
+        """
         ...
 
     async def ack(self, received: Sequence[Received]) -> Sequence[str]:
@@ -90,7 +103,10 @@ class Queue(Protocol):
         ...
 
     async def nack(self, received: Sequence[Received], *, delay_seconds: float = 0.0) -> Sequence[str]:
-        """Give messages back, to be received after a delay; return the receipts of lost loans."""
+        """Give messages back, to be received after a delay; return the receipts of lost loans.
+
+        Raises: InvalidInputError for a delay below 0, or longer than the store can keep.
+        """
         ...
 
     async def renew(self, received: Sequence[Received], *, lease_seconds: float) -> Sequence[str]:

@@ -41,7 +41,7 @@ class Simulation:
     def __post_init__(self) -> None:
         """Set up what outlives every crash."""
         self.clock = VirtualClock(self.start_us)
-        self.store = MemoryStore(monotonic=self.clock.monotonic, partitions_default=self.options.partitions)
+        self.store = MemoryStore(clock=self.clock, partitions_default=self.options.partitions)
         self.errors: list[tuple[DeadLetter, Exception]] = []
         self.crashes = 0
         self._sources_us: int | None = None
@@ -55,6 +55,7 @@ class Simulation:
             self.store.blobs,
             MemoryCompute(),
             self.clock,
+            self.store.queue,
         )
         options = replace(self.options, gave_up=self._gave_up)
         return Runtime(self.services, platform, types=self.types, options=options)

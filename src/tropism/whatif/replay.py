@@ -54,7 +54,7 @@ class _Decision(msgspec.Struct):
 async def replay(table: Table, train: Train, policy: Policy, seed: int, say: Say) -> Replayed:
     """Let the loop live through a table, and return what it did."""
     store = MemoryStore(partitions_default=PARTITIONS)
-    platform = Platform(store.log, store.state, store.blobs, MemoryCompute(), SystemClock())
+    platform = Platform(store.log, store.state, store.blobs, MemoryCompute(), SystemClock(), store.queue)
     app = system_of(table, train, policy, seed)
     records = await asyncio.to_thread(records_of, table)
     await platform.log.create_topics(TOPICS)

@@ -163,7 +163,7 @@ def outcome(n, *, known_us=None, value=None, model="m", revision=0, **more):
 async def platform_of(records):
     store = MemoryStore(partitions_default=3)
     await store.log.append(sorted(records, key=lambda r: r.time_us))
-    return Platform(store.log, store.state, store.blobs, MemoryCompute(), None)
+    return Platform(store.log, store.state, store.blobs, MemoryCompute(), None, store.queue)
 
 
 def request(known_until_us=10**9, seed=5, version=1, champion=0):

@@ -58,8 +58,8 @@ async def answers(store: MemoryStore) -> list[str]:
 def two_stores() -> tuple[Platform, MemoryStore, MemoryStore, VirtualClock]:
     """A platform whose log and state do not commit together."""
     clock = VirtualClock()
-    one, other = MemoryStore(monotonic=clock.monotonic), MemoryStore(monotonic=clock.monotonic)
-    return Platform(one.log, other.state, one.blobs, MemoryCompute(), clock), one, other, clock
+    one, other = MemoryStore(clock=clock), MemoryStore(clock=clock)
+    return Platform(one.log, other.state, one.blobs, MemoryCompute(), clock, one.queue), one, other, clock
 
 
 def test_effectively_once_needs_log_and_state_in_one_store() -> None:

@@ -1,20 +1,22 @@
 """Everything in this process's memory: the reference for every other adapter, and the ground of tests."""
 
-import time
-from collections.abc import Callable
-
+from tropism.adapters.local.clock import SystemClock
 from tropism.adapters.memory.blobs import MemoryBlobs
 from tropism.adapters.memory.clock import VirtualClock
 from tropism.adapters.memory.compute import MemoryCompute
 from tropism.adapters.memory.log import MemoryLog
+from tropism.adapters.memory.queue import MemoryQueue
 from tropism.adapters.memory.state import MemoryState
+from tropism.adapters.messages import DEDUP_SECONDS
 from tropism.adapters.records import PARTITIONS_DEFAULT
 from tropism.core.errors import InvalidInputError
+from tropism.ports.clock import Clock
 
 __all__ = [
     "MemoryBlobs",
     "MemoryCompute",
     "MemoryLog",
+    "MemoryQueue",
     "MemoryState",
     "MemoryStore",
     "VirtualClock",
@@ -24,20 +26,23 @@ __all__ = [
 
 
 class MemoryStore:
-    """A log, a state in the same commit domain, and blobs; gone when the process ends.
+    """A log, a state in the same commit domain, queues, and blobs; gone when the process ends.
 
-    ``monotonic`` is the clock of leases.
+    ``clock`` is that of leases and delays; without one it is the machine's.
     """
 
     def __init__(
         self,
         *,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
         partitions_default: int = PARTITIONS_DEFAULT,
+        dedup_seconds: float = DEDUP_SECONDS,
     ) -> None:
+        clock = clock or SystemClock()
         domain = f"memory:{id(self):x}"
         self.log = MemoryLog(domain, partitions_default=partitions_default)
-        self.state = MemoryState(self.log, monotonic=monotonic)
+        self.state = MemoryState(self.log, monotonic=clock.monotonic)
+        self.queue = MemoryQueue(clock, domain, dedup_seconds=dedup_seconds)
         self.blobs = MemoryBlobs()
 
     async def close(self) -> None:

@@ -31,6 +31,20 @@ def execute_keys(sql: sqlite3.Connection, head: str, namespace: str, keys: Seque
     return found
 
 
+def execute_given(
+    sql: sqlite3.Connection, query: str, given: Sequence[Any], *before: Any, after: Sequence[Any] = ()
+) -> list[Any]:
+    """Execute a statement with given values, as rows of ``column1`` where ``VALUES {}`` stands in it.
+
+    Return the rows it gives. Other values are bound before and after those.
+    """
+    found: list[Any] = []
+    for start, size in _parts(len(given)):
+        values = (*before, *given[start : start + size], *after)
+        found += sql.execute(_given(query, size), values).fetchall()
+    return found
+
+
 def _parts(count: int) -> Iterator[tuple[int, int]]:
     start = 0
     for size in _SIZES:
@@ -43,6 +57,11 @@ def _parts(count: int) -> Iterator[tuple[int, int]]:
 def _statement(head: str, size: int, width: int, tail: str) -> str:
     row = f"({','.join('?' * width)})"
     return f"{head} {','.join([row] * size)} {tail}"
+
+
+@cache
+def _given(query: str, size: int) -> str:
+    return query.format(",".join(["(?)"] * size))
 
 
 @cache

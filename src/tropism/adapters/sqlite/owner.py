@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import socket
+import sqlite3
 import threading
 from collections.abc import Mapping
 from functools import partial
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from tropism.adapters.sqlite.address import bind, lock_path, socket_path
 from tropism.adapters.sqlite.checkpoint import Checkpointer
+from tropism.adapters.sqlite.errors import translated
 from tropism.adapters.sqlite.schema import connect_writer
 from tropism.adapters.sqlite.tables import Tables
 from tropism.adapters.sqlite.wire import (
@@ -30,6 +32,7 @@ from tropism.adapters.sqlite.wire import (
 )
 from tropism.adapters.sqlite.writer import Listener, Writer, call_in
 from tropism.core.errors import TropismError
+from tropism.ports.clock import Clock
 from tropism.ports.log import Partition
 
 
@@ -49,7 +52,15 @@ class Owner:
 
     @classmethod
     def claim(
-        cls, path: Path, name: str, listener: Listener, *, synced: bool, partitions_default: int
+        cls,
+        path: Path,
+        name: str,
+        listener: Listener,
+        *,
+        synced: bool,
+        partitions_default: int,
+        clock: Clock,
+        dedup_seconds: float,
     ) -> "Owner | None":
         """Become the owner, unless another process is. Blocks.
 
@@ -64,7 +75,15 @@ class Owner:
                 return None
             connection = connect_writer(path, synced=synced)
             undo.callback(connection.close)
-            tables = Tables(connection, partitions_default=partitions_default)
+            try:
+                tables = Tables(
+                    connection,
+                    clock=clock,
+                    partitions_default=partitions_default,
+                    dedup_seconds=dedup_seconds,
+                )
+            except sqlite3.Error as error:
+                raise translated(error, f"open database {name!r}") from error
             writer = Writer(connection, tables, name, Checkpointer(path))
             listener(writer.ends)
             server = _Server(bind(path), writer, Hello(PROTOCOL, synced))

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
-from tropism.adapters.ends import Ends
 from tropism.adapters.sqlite.owner import Owner
 from tropism.adapters.sqlite.remote import OwnerGone, Remote
 from tropism.adapters.sqlite.wire import Operation, Result
-from tropism.adapters.sqlite.writer import call_in, closed_error
+from tropism.adapters.sqlite.writer import Listener, call_in, closed_error
 from tropism.core.errors import UnavailableError
+from tropism.ports.clock import Clock
 from tropism.ports.log import Partition
 
 Submit = Callable[[Operation], Awaitable[Result]]
@@ -24,12 +25,31 @@ _RETRY_SECONDS = 0.01  # between attempts while an owner dies or starts: it is a
 class Route:
     """The way to the writer, kept open by one task."""
 
-    def __init__(self, path: Path, name: str, ends: Ends, *, synced: bool, partitions_default: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        learn: Listener,
+        *,
+        synced: bool,
+        partitions_default: int,
+        clock: Clock,
+        dedup_seconds: float,
+    ) -> None:
         self._path = path
         self._name = name
-        self._ends = ends
+        self._learned = learn
         self._synced = synced
-        self._partitions_default = partitions_default
+        self._claim = partial(
+            Owner.claim,
+            path,
+            name,
+            self._learn,
+            synced=synced,
+            partitions_default=partitions_default,
+            clock=clock,
+            dedup_seconds=dedup_seconds,
+        )
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
         self._way: Owner | Remote | None = None
@@ -54,7 +74,8 @@ class Route:
     async def submit(self, operation: Operation) -> Result:
         """Have an operation applied, however often the owner dies meanwhile.
 
-        Asking again is safe: records are known by id, commits by theirs, and leases by token.
+        Asking again is safe: records and messages are known by id, commits by theirs, leases by token, and
+        loans by receipt.
         """
         while True:
             way = await self._find()
@@ -110,26 +131,16 @@ class Route:
     async def _search(self) -> Owner | Remote | None:
         """Return a way as soon as there is one; None when closing."""
         while not self._closing.is_set():
-            way = await self._claim() or await Remote.connect(
-                self._path, self._ends.update, synced=self._synced
+            way = await asyncio.to_thread(self._claim) or await Remote.connect(
+                self._path, self._learned, synced=self._synced
             )
             if way is not None:
                 return way
             await _first(self._closing, within_seconds=_RETRY_SECONDS)
         return None
 
-    async def _claim(self) -> Owner | None:
-        return await asyncio.to_thread(
-            Owner.claim,
-            self._path,
-            self._name,
-            self._learn,
-            synced=self._synced,
-            partitions_default=self._partitions_default,
-        )
-
     def _learn(self, grown: Mapping[Partition, int]) -> None:
-        call_in(self._loop, self._ends.update, dict(grown))
+        call_in(self._loop, self._learned, dict(grown))
 
 
 async def _first(*events: asyncio.Event, within_seconds: float | None = None) -> None:

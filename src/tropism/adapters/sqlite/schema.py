@@ -6,7 +6,7 @@ from pathlib import Path
 from tropism.adapters.sqlite.errors import translated
 from tropism.core.errors import InvalidInputError, NotSupportedError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Stands in the file as ``user_version``; a newer one is refused."""
 
 _APPLICATION_ID = 0x54524F50  # "TROP", so that 'file' and others' tools know whose it is
@@ -42,6 +42,29 @@ CREATE TABLE consumers(
     lease_seconds REAL NOT NULL, clean INTEGER NOT NULL,
     cursor BLOB, watermark_us INTEGER, applied BLOB) WITHOUT ROWID;
 """
+
+
+# Bodies stand apart from turns: each loan, renewal and nack writes a turn anew, and the body once only.
+# Numbers are never used twice, as receipts name them.
+_QUEUE_TABLES = """
+CREATE TABLE queues(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE messages(
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, body BLOB NOT NULL, attributes TEXT);
+CREATE TABLE turns(
+    number INTEGER PRIMARY KEY, queue_id INTEGER NOT NULL, key TEXT NOT NULL, due_us INTEGER NOT NULL,
+    attempt INTEGER NOT NULL, leased INTEGER NOT NULL, first INTEGER NOT NULL);
+CREATE INDEX turns_due ON turns(queue_id, due_us) WHERE first = 1;
+CREATE INDEX turns_of_keys ON turns(queue_id, key) WHERE key <> '';
+CREATE TABLE taken(
+    number INTEGER PRIMARY KEY, queue_id INTEGER NOT NULL, id TEXT NOT NULL, taken_us INTEGER NOT NULL);
+CREATE UNIQUE INDEX taken_ids ON taken(queue_id, id);
+CREATE TABLE dead(
+    queue_id INTEGER NOT NULL, id TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, attributes TEXT,
+    cause TEXT NOT NULL, attempts INTEGER NOT NULL, died_us INTEGER NOT NULL,
+    PRIMARY KEY(queue_id, id)) WITHOUT ROWID;
+"""
+_UPGRADES = (_TABLES, _QUEUE_TABLES)
+"""What each version of the schema added to the one before."""
 
 
 def connect_writer(path: Path, *, synced: bool = True) -> sqlite3.Connection:
@@ -124,8 +147,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, synced: bool) -> Non
     connection.execute("PRAGMA cache_size = -65536")
     if version == 0:
         _refuse_foreign(connection, path)
+    if version < SCHEMA_VERSION:
+        tables = "".join(_UPGRADES[version:])
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {_APPLICATION_ID}; "
+            f"BEGIN IMMEDIATE; {tables} PRAGMA application_id = {_APPLICATION_ID}; "
             f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
 

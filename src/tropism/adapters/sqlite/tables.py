@@ -1,17 +1,20 @@
 """Every write to the database, made by the one thread that owns it, inside its transaction."""
 
 import sqlite3
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from tropism.adapters.leases import Holding, Leases
+from tropism.adapters.local.clock import SystemClock
+from tropism.adapters.messages import DEDUP_SECONDS
 from tropism.adapters.records import PARTITIONS_DEFAULT, RECORD_BYTES_MAX, check_records, check_topics, place
 from tropism.adapters.sqlite.many import execute_keys, execute_rows
 from tropism.adapters.sqlite.schema import PLACE_BITS, check_partitions, lane_start
+from tropism.adapters.sqlite.turns import Turns
 from tropism.adapters.sqlite.wire import (
+    QUEUE_NUMBER,
     Acquire,
     Acquired,
     Append,
@@ -24,6 +27,7 @@ from tropism.adapters.sqlite.wire import (
     Result,
 )
 from tropism.core.envelope import Record
+from tropism.ports.clock import Clock
 from tropism.ports.log import Partition
 from tropism.ports.state import Position, Write
 
@@ -64,28 +68,33 @@ class Tables:
         self,
         connection: sqlite3.Connection,
         *,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
         partitions_default: int = PARTITIONS_DEFAULT,
+        dedup_seconds: float = DEDUP_SECONDS,
     ) -> None:
+        clock = clock or SystemClock()
         self._sql = connection
         self._partitions_default = partitions_default
-        self._leases = Leases(monotonic)
+        self._leases = Leases(clock.monotonic)
+        self._turns = Turns(connection, clock, dedup_seconds=dedup_seconds)
         self._topics: dict[str, _Topic] = {}
         self.load()
 
     @property
     def ends(self) -> dict[Partition, int]:
-        """The ends of all partitions."""
-        return {
+        """The ends of all partitions, and all queues."""
+        ends = {
             (name, number): end
             for name, topic in self._topics.items()
             for number, end in enumerate(topic.offsets)
         }
+        return ends | {(name, QUEUE_NUMBER): 0 for name in self._turns.queues}
 
     def load(self) -> None:
         """Read again what is known in memory, keeping who is there."""
         topics = self._sql.execute("SELECT name, id, partitions FROM topics").fetchall()
         self._topics = {name: self._load_topic(id, count) for name, id, count in topics}
+        self._turns.load()
         before, self._leases.holdings = self._leases.holdings, {}
         query = "SELECT name, token, holder, lease_seconds, clean FROM consumers"
         for name, token, holder, seconds, clean in self._sql.execute(query):
@@ -94,7 +103,7 @@ class Tables:
             self._leases.holdings[name] = held or Holding(token, holder, seconds, bool(clean))
 
     def apply(self, operation: Operation | Drop, connection: int, grown: dict[Partition, int]) -> Result:
-        """Apply an operation that came over a connection; note in ``grown`` which partitions grew."""
+        """Apply an operation that came over a connection; note in ``grown`` what grew."""
         match operation:
             case Append(records):
                 return self._append(records, grown)
@@ -111,6 +120,8 @@ class Tables:
                 self._create(topics)
             case Drop():
                 self._leases.drop(connection)
+            case _:
+                return self._turns.apply(operation, grown)
         return None
 
     def _load_topic(self, id: int, count: int) -> _Topic:

@@ -8,11 +8,12 @@ import msgspec
 from tropism.core import errors
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError, TropismError, UnavailableError
+from tropism.ports import queue as queues
 from tropism.ports.state import Commit, Lease, Position
 
 T = TypeVar("T")
 
-PROTOCOL = 2
+PROTOCOL = 3
 FRAME_BYTES_MAX = 256 * 1024 * 1024
 _HEAD_BYTES = 4
 
@@ -57,6 +58,63 @@ class Apply(msgspec.Struct, tag=True, array_like=True, frozen=True):
     id: bytes
 
 
+class Send(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """Add messages to a queue; the result is how many were new."""
+
+    queue: str
+    messages: list[queues.Message]
+    delay_us: int
+
+
+class Take(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """Borrow messages of a queue; the result is ``Taken``."""
+
+    queue: str
+    count_max: int
+    lease_us: int
+
+
+class Finish(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """End loans for good; the result is ``Lost``."""
+
+    receipts: list[str]
+
+
+class Extend(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """Keep loans; the result is ``Lost``."""
+
+    receipts: list[str]
+    lease_us: int
+
+
+class Return(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """Give messages back, to be received after a delay; the result is ``Lost``."""
+
+    receipts: list[str]
+    delay_us: int
+
+
+class Bury(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """Move messages to the dead letters, by receipt with the cause; the result is ``Lost``."""
+
+    queue: str
+    causes: dict[str, str]
+
+
+class Redrive(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """Send dead letters again; the result is how many were there."""
+
+    queue: str
+    ids: list[str]
+
+
+class Discard(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """Delete dead letters; the result is how many were there."""
+
+    queue: str
+    ids: list[str]
+
+
 class Drop(msgspec.Struct, tag=True, array_like=True, frozen=True):
     """Presume the holders behind a connection dead; said by the owner to itself."""
 
@@ -68,8 +126,25 @@ class Acquired(msgspec.Struct, tag=True, array_like=True, frozen=True):
     position: Position
 
 
-Operation = Append | Create | Acquire | Renew | Release | Apply
-Result = int | Acquired | None
+class Taken(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """Messages on loan; where there are none, in how long one is due, if any is."""
+
+    received: list[queues.Received]
+    wait_us: int | None = None
+
+
+class Lost(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """The receipts of loans that had been lost."""
+
+    receipts: list[str]
+
+
+QueueOperation = Send | Take | Finish | Extend | Return | Bury | Redrive | Discard
+Operation = Append | Create | Acquire | Renew | Release | Apply | QueueOperation
+Result = int | Acquired | Taken | Lost | None
+
+QUEUE_NUMBER = -1
+"""Stands for a queue where numbers of partitions stand: that there may be something to receive."""
 
 
 class Request(msgspec.Struct, array_like=True, frozen=True):
@@ -102,7 +177,7 @@ class Failed(msgspec.Struct, tag=True, array_like=True, frozen=True):
 
 
 class Grown(msgspec.Struct, tag=True, array_like=True, frozen=True):
-    """New ends of partitions."""
+    """New ends of partitions, and queues that changed."""
 
     ends: list[tuple[str, int, int]]
 

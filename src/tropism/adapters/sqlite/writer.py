@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from tropism.adapters.sqlite.checkpoint import Checkpointer
 from tropism.adapters.sqlite.errors import translated
 from tropism.adapters.sqlite.tables import Tables
-from tropism.adapters.sqlite.wire import Append, Apply, Drop, Operation, Result
+from tropism.adapters.sqlite.wire import Append, Apply, Drop, Operation, Result, Send
 from tropism.core.errors import TropismError, UnavailableError
 from tropism.ports.log import Partition
 
 Listener = Callable[[Mapping[Partition, int]], None]
-"""Is told, in the writer's thread, the new ends of partitions that grew; must not block."""
+"""Is told, in the writer's thread, the new ends of partitions, and changed queues; must not block."""
 
 _GROUP_RECORDS_MAX = 20_000  # a larger transaction gains nothing, and delays those it includes
 
@@ -139,6 +139,8 @@ def _records(operation: Operation | Drop) -> int:
             return len(records)
         case Apply(commit):
             return len(commit.outputs) + len(commit.writes) + 1
+        case Send(messages=messages):
+            return len(messages)
     return 1
 
 
