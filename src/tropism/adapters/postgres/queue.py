@@ -6,6 +6,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tropism.adapters.messages import (
+    BATCH_COUNT_MAX,
+    DELAY_SECONDS_MAX,
+    check_delay,
+    check_loan,
+    check_messages,
+)
 from tropism.adapters.postgres.address import Address
 from tropism.adapters.postgres.listener import Announcer
 from tropism.adapters.postgres.packing import blobs, encoded_texts, int4s, int8s, texts
@@ -22,7 +29,6 @@ from tropism.ports.queue import Dead, Depth, Message, Received
 T = TypeVar("T")
 
 DEDUP_SECONDS = 7 * 86_400.0
-DELAY_SECONDS_MAX = 10 * 366 * 86_400.0
 
 LOOK_SECONDS = 1.0
 """How often one who waits for a message looks by itself: a delay or a loan may have ended."""
@@ -68,6 +74,8 @@ class PostgresQueue:
             ordering="key",
             dedup_seconds=DEDUP_SECONDS,
             delay_seconds_max=DELAY_SECONDS_MAX,
+            transactions=False,
+            batch_count_max=BATCH_COUNT_MAX,
             dead_letters="native",
             replay=False,
             record_bytes_max=RECORD_BYTES_MAX,
@@ -84,14 +92,16 @@ class PostgresQueue:
 
         Where the connection was lost meanwhile, messages of this very call may count as not new.
         """
-        _check(queue, messages, delay_seconds)
+        check_indexed(encoded([queue]), "a queue's name")
+        check_messages(queue, messages, bytes_max=RECORD_BYTES_MAX, count_max=BATCH_COUNT_MAX)
+        check_delay(queue, delay_seconds)
         if not messages:
             return 0
         ids, keys = encoded([m.id for m in messages]), encoded([m.key for m in messages])
         check_indexed(ids, "a message id")
         check_indexed(keys, "a message's key")
         values = (
-            *(_text(queue), float(max(delay_seconds, 0.0)), DEDUP_SECONDS),
+            *(_text(queue), float(delay_seconds), DEDUP_SECONDS),
             *(encoded_texts(ids), encoded_texts(keys)),
             blobs([m.body for m in messages]),
             encoded_texts([_packed(m) for m in messages]),
@@ -104,9 +114,10 @@ class PostgresQueue:
         self, queue: str, *, count_max: int, lease_seconds: float, wait_seconds: float = 0.0
     ) -> Sequence[Received]:
         """Borrow up to so many messages; wait up to so long for the first one."""
+        check_loan(queue, lease_seconds, count_max)
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_seconds
-        values = _text(queue), min(max(count_max, 0), 2**31 - 1), _seconds(lease_seconds)
+        values = _text(queue), min(count_max, 2**31 - 1), lease_seconds
         while True:
             # Before looking: what comes while we look is not overheard.
             stirred = self._stirring.next(queue)
@@ -129,14 +140,17 @@ class PostgresQueue:
 
     async def nack(self, received: Sequence[Received], *, delay_seconds: float = 0.0) -> Sequence[str]:
         """Give messages back, to be received after a delay; return the receipts of lost loans."""
-        _check_delay(delay_seconds)
-        lost = await self._settle("reschedule", _loans(received), float(max(delay_seconds, 0.0)), False)
+        for queue in {one.queue for one in received}:
+            check_delay(queue, delay_seconds)
+        lost = await self._settle("reschedule", _loans(received), float(delay_seconds), False)
         self._stir({one.queue for one in received})
         return lost
 
     async def renew(self, received: Sequence[Received], *, lease_seconds: float) -> Sequence[str]:
         """Keep loans for so long from now; return the receipts of lost ones."""
-        return await self._settle("reschedule", _loans(received), _seconds(lease_seconds), True)
+        for queue in {one.queue for one in received}:
+            check_loan(queue, lease_seconds)
+        return await self._settle("reschedule", _loans(received), lease_seconds, True)
 
     async def bury(self, received: Mapping[str, str], queue: str) -> Sequence[str]:
         """Move messages to the dead letters, by receipt with its cause; return the lost receipts."""
@@ -220,28 +234,6 @@ def _loans(received: Sequence[Received]) -> list[tuple[str, str]]:
     return [(one.queue, one.receipt) for one in received]
 
 
-def _check(queue: str, messages: Sequence[Message], delay_seconds: float) -> None:
-    check_indexed(encoded([queue]), "a queue's name")
-    for message in messages:
-        size = len(message.body) + sum(
-            map(len, (text for pair in (message.attributes or {}).items() for text in pair))
-        )
-        if size > RECORD_BYTES_MAX:
-            raise InvalidInputError(
-                f"Cannot send message {message.id!r}: it has {size} bytes, more than {RECORD_BYTES_MAX}. "
-                f"Put the body into Blobs and its name into the message."
-            )
-    _check_delay(delay_seconds)
-
-
-def _check_delay(delay_seconds: float) -> None:
-    if not delay_seconds <= DELAY_SECONDS_MAX:
-        raise InvalidInputError(
-            f"Cannot delay messages by {delay_seconds:g} seconds: the longest delay is "
-            f"{DELAY_SECONDS_MAX:g}. Send them later."
-        )
-
-
 def _packed(message: Message) -> bytes | None:
     if message.attributes is None:
         return None
@@ -264,10 +256,6 @@ def _place(receipt: str) -> tuple[int, int]:
     if not (place.isdecimal() and attempt.isdecimal()) or len(place) > 18 or len(attempt) > 9:
         return -1, -1
     return int(place), int(attempt)
-
-
-def _seconds(seconds: float) -> float:
-    return float(min(seconds, DELAY_SECONDS_MAX))
 
 
 def _text(text: str) -> str:
