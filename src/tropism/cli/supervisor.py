@@ -203,7 +203,7 @@ class Supervisor:
         while True:
             try:
                 await self._reload(sources)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 (the services must not end with it)
                 # Whatever it is, such as a process that cannot be started: the services are at work.
                 told = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
                 if told != last:

@@ -109,7 +109,7 @@ async def _first_at(log: Log, partition: Partition, end: int, moment_us: int) ->
 
 
 async def _from(log: Log, cursors: Cursors, *, follow: Sequence[str] = ()) -> AsyncIterator[Stored]:
-    """Yield what lies behind the cursors; to follow topics is to wait for more, and for those yet to begin."""
+    """Yield what lies behind the cursors; to follow is to wait for more, and for topics yet to begin."""
     while True:
         intake = Intake(log, {Stream(*place): offset for place, offset in cursors.items()}, chunk=_CHUNK)
         reached: Cursors = cursors
