@@ -10,7 +10,7 @@ from typing import Any
 
 from tropism.core.errors import InvalidInputError, NotSupportedError
 from tropism.ports.clock import Clock
-from tropism.ports.opening import open_url
+from tropism.ports.opening import masked, open_url
 from tropism.ports.platform import Platform
 
 
@@ -86,4 +86,4 @@ def port_of(adapter: Any, port: str, url: str) -> Any:
     needed = {"blobs": "put", "compute": "run", "log": "append", "state": "commit"}[port]
     if hasattr(adapter, needed):
         return adapter
-    raise NotSupportedError(f"Cannot use {url!r} as {port}: its adapter has none. Choose another URL for it.")
+    raise NotSupportedError(f"Cannot use {masked(url)!r} as {port}: its adapter has none. Choose another URL for it.")
