@@ -147,6 +147,7 @@ def test_doctor_names_each_problem_and_leaves_with_1(folder):
     apart = {"TROPISM_STATE": "memory:", "TROPISM_APP": "shop:app"}
     assert "do not commit together" in folder.run("doctor", code=1, **apart).out
     assert "All is well." in folder.run("doctor", TROPISM_APP="shop:app").out
+    (folder.path / ".tropism").mkdir()
     (folder.path / ".tropism" / "tropism.db").write_bytes(b"no database" * 1000)
     assert "Restore the file" in folder.run("doctor", code=1, TROPISM_APP="shop:app").out
 
@@ -165,11 +166,31 @@ def test_doctor_shows_the_queue_and_what_it_promises(folder):
 
 def test_doctor_warns_of_a_disk_that_is_nearly_full(folder, monkeypatch):
     folder.write("shop.py", APP)
-    assert folder.run("doctor", "--app", "shop:app").out
     monkeypatch.setattr("tropism.cli.checkup.FREE_BYTES_MIN", 2**62)
-    report = folder.run("doctor", "--app", "shop:app", "--json", code=1).json
-    (problem,) = report["problems"]
-    assert "MiB left. Free some space." in problem
+    for url in ("sqlite:///./shop.db", "sqlite:///./shop.db?synchronous=normal"):
+        stores = {"TROPISM_LOG": url, "TROPISM_STATE": url, "TROPISM_BLOBS": "memory:"}
+        report = folder.run("doctor", "--app", "shop:app", "--json", code=1, **stores).json
+        (problem,) = report["problems"]
+        assert f"Cannot store much more at '{url}'" in problem
+        assert "MiB left. Free some space." in problem
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("doctor",), ("models", "list"), ("dead-letters", "list"), ("events", "tail", "--app", "shop:app")],
+)
+def test_to_look_is_to_make_nothing(folder, arguments):
+    folder.write("shop.py", APP)
+    folder.run(*arguments)
+    assert not (folder.path / ".tropism").exists()
+
+
+def test_no_password_of_a_url_is_told(folder):
+    url = "kafak://bob:s3cr:et@/x@host:1/x?sasl_password=s3cret&a=1"
+    for arguments in (("doctor",), ("doctor", "--json"), ("models", "list")):
+        done = folder.run(*arguments, code=1, TROPISM_LOG=url)
+        assert "s3cr" not in done.out + done.err
+        assert "kafak://bob:***@host:1/x?sasl_password=***&a=1" in done.out + done.err
 
 
 def test_doctor_does_not_say_what_it_could_not_see(folder):

@@ -5,7 +5,6 @@ import shutil
 from collections import Counter
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ from tropism.adapters.local.clock import SystemClock
 from tropism.app.app import App
 from tropism.app.platform import PORTS, Settings, port_of, read_settings
 from tropism.cli.discovery import app_name, load_app
+from tropism.cli.looking import elsewhere, local_path
 from tropism.core.errors import TropismError
 from tropism.core.time import iso
 from tropism.ports.opening import open_url, without_secrets
@@ -76,7 +76,9 @@ async def examine(named: str | None) -> Report:
         settings = None
     if settings is not None:
         async with AsyncExitStack() as stack:
-            await _examine_ports(settings, app, report, stack)
+            # Whatever is not there yet is looked at where it leaves no trace.
+            looked = stack.enter_context(elsewhere(settings))
+            await _examine_ports(settings, looked, app, report, stack)
     report.ok = not report.problems
     return report
 
@@ -111,12 +113,14 @@ def _packages() -> tuple[dict[str, str | None], dict[str, list[str]]]:
     return found, missing
 
 
-async def _examine_ports(settings: Settings, app: App | None, report: Report, stack: AsyncExitStack) -> None:
+async def _examine_ports(
+    settings: Settings, looked: Settings, app: App | None, report: Report, stack: AsyncExitStack
+) -> None:
     opened: dict[str, Any] = {}
     ports: dict[str, Any] = {}
     for port in PORTS:
-        url = getattr(settings, port)
-        found = report.ports[port] = PortReport(without_secrets(url))
+        url = getattr(looked, port)
+        found = report.ports[port] = PortReport(without_secrets(getattr(settings, port)))
         try:
             if url not in opened:
                 opened[url] = await open_url(url)
@@ -138,15 +142,14 @@ def _nearly_full(settings: Settings) -> list[str]:
     """Return which disks have hardly any room left for what is stored."""
     found: dict[int, str] = {}
     for url in (settings.log, settings.queue, settings.state, settings.blobs):
-        scheme, _, rest = url.partition(":")
-        path = Path(rest.removeprefix("///") if scheme == "sqlite" else rest)
-        if scheme in {"sqlite", "file"} and path.exists():
-            free = shutil.disk_usage(path).free
+        path = local_path(url)
+        if path is not None:
+            there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+            free = shutil.disk_usage(there).free
             if free < FREE_BYTES_MIN:
                 told = f"its disk has {free / 2**20:.0f} MiB left. Free some space."
-                found.setdefault(
-                    path.stat().st_dev, f"Cannot store much more at {without_secrets(url)!r}: {told}"
-                )
+                what = f"Cannot store much more at {without_secrets(url)!r}: {told}"
+                found.setdefault(there.stat().st_dev, what)
     return list(found.values())
 
 

@@ -125,7 +125,7 @@ async def _flights(options: "FlightsOptions", report: Path, *, baselines: bool) 
     from tropism.demo.flights.app import FlightFeatures
     from tropism.demo.flights.comparing import compare
     from tropism.demo.flights.results import read_results
-    from tropism.demo.flights.story import report_of, scored_words, summary_of, training_seconds
+    from tropism.demo.flights.story import report_of, scored_words, summary_of
     from tropism.models.progress import Progress
     from tropism.web.flights_report import render
 
@@ -145,11 +145,7 @@ async def _flights(options: "FlightsOptions", report: Path, *, baselines: bool) 
                 ways = await asyncio.to_thread(
                     compare, results, baselines=baselines, seed=options.seed, say=say
                 )
-        trained = training_seconds(results)
-        path_seconds = stages.seconds["run"] - trained
-        stages.seconds["training, of run"] = trained
-        rate = results.events / path_seconds if path_seconds > 0 else None
-        summary = summary_of(results, ways, stages.seconds, rate)
+        summary = summary_of(results, ways, stages.seconds, resumed=opened.resumed)
         command = shlex.join(["tropism", *sys.argv[1:]])
         told = report_of(
             results, ways, summary, version=version("tropism"), seed=options.seed, command=command

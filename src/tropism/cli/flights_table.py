@@ -46,7 +46,8 @@ def print_flights(ways: tuple["Way", ...], summary: dict[str, Any], scored: str)
     )
     spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in parts_of(summary["stages"]))
     rate = summary["events_per_second"]
-    console.print(f"time: {spent}; {0 if rate is None else rate:,.0f} events/s on the event path")
+    speed = ABSENT if rate is None else f"{rate:,.0f}"
+    console.print(f"time: {spent}; {speed} events/s on the event path")
 
 
 def _figures(way: "Way") -> list[str]:

@@ -8,6 +8,7 @@ import typer
 
 from tropism.app.platform import open_platform, read_settings
 from tropism.cli.console import confirm, print_json, print_table, say
+from tropism.cli.looking import open_to_look
 from tropism.core.codec import cloud_event
 from tropism.core.errors import InvalidInputError, NotFoundError
 from tropism.core.time import iso
@@ -61,7 +62,7 @@ def _named(id: str, letters: Sequence[DeadLetter]) -> DeadLetter:
 
 async def print_list(service: str | None, *, json: bool) -> None:
     """Print the dead letters of a service, or of all."""
-    async with open_platform(read_settings()) as platform:
+    async with open_to_look(read_settings()) as platform:
         letters = await dead_letters(platform.state, service or "", count_max=_NO_BOUND)
     if json:
         print_json({"count": len(letters), "dead_letters": [_told(letter) for letter in letters]})
@@ -75,7 +76,7 @@ async def print_list(service: str | None, *, json: bool) -> None:
 
 async def print_one(id: str, *, json: bool) -> None:
     """Print one dead letter with all that is known of it."""
-    async with open_platform(read_settings()) as platform:
+    async with open_to_look(read_settings()) as platform:
         letter = _named(id, await dead_letters(platform.state, count_max=_NO_BOUND))
     if json:
         print_json(_told(letter))

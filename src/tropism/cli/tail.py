@@ -10,6 +10,7 @@ import msgspec
 from tropism.app.platform import open_platform, read_settings
 from tropism.cli.console import say
 from tropism.cli.discovery import load_app, types_of
+from tropism.cli.looking import open_to_look
 from tropism.cli.publish import instant_of
 from tropism.core.codec import cloud_event
 from tropism.core.envelope import Stored
@@ -42,7 +43,8 @@ class Request:
 async def print_events(request: Request, app: str | None) -> None:
     """Print the events that a request is for."""
     topics = request.topics or _topics_of_app(app)
-    async with open_platform(read_settings()) as platform:
+    opened = open_platform if request.follow else open_to_look
+    async with opened(read_settings()) as platform:
         log = platform.log
         await _check(log, request.topics, follow=request.follow)
         await _print(request, _chosen(log, topics, request))

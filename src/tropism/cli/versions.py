@@ -4,8 +4,9 @@ from typing import Any
 
 import msgspec
 
-from tropism.app.platform import open_platform, read_settings
+from tropism.app.platform import read_settings
 from tropism.cli.console import print_json, print_table
+from tropism.cli.looking import open_to_look
 from tropism.cli.publish import instant_of
 from tropism.core.errors import InvalidInputError
 from tropism.core.time import iso
@@ -28,7 +29,7 @@ def parse_version(text: str) -> tuple[str, int]:
 
 async def print_list(*, json: bool) -> None:
     """Print the versions of all models."""
-    async with open_platform(read_settings()) as platform:
+    async with open_to_look(read_settings()) as platform:
         found = await read_registries(platform.log)
     if json:
         print_json({"models": [_told(registry) for registry in found.values()]})
@@ -53,7 +54,12 @@ async def print_list(*, json: bool) -> None:
 async def print_one(name: str, at: str | None, *, json: bool) -> None:
     """Print who decides, or one version."""
     instant_us = None if at is None else instant_of(at)
-    async with open_platform(read_settings()) as platform:
+    if "@" in name and at is not None:
+        raise InvalidInputError(
+            f"Cannot show {name!r} at {at!r}: --at asks who of all versions decided then. "
+            f"Name the model alone, or leave --at away."
+        )
+    async with open_to_look(read_settings()) as platform:
         if "@" in name:
             model, number = parse_version(name)
             registry = await read_registry(platform.log, model)
@@ -83,7 +89,7 @@ def _print_version(registry: Registry, version: Version, *, json: bool) -> None:
 
 async def print_history(name: str, *, json: bool) -> None:
     """Print the steps of a model's loop."""
-    async with open_platform(read_settings()) as platform:
+    async with open_to_look(read_settings()) as platform:
         registry = await read_registry(platform.log, name)
     steps = [_step(step) for step in registry.steps]
     if json:

@@ -10,14 +10,14 @@ from tropism.core.errors import InvalidInputError, NotSupportedError
 GROUP = "tropism.adapters"
 
 # As much as may belong to it: a password in which '@' or '/' was not written as it should be is hidden too.
-_PASSWORD = re.compile(
-    r"(?<=://)([^:@/?]*):.*@|([?&][^=&]*(?:password|secret|token|key|credential)[^=&]*)=[^&]*", re.IGNORECASE
-)
+# Without a colon, what stands before the '@' may be a token as well as a name.
+_LOGIN = re.compile(r"(?<=://)(?:([^:@/?#]*:).*|[^/?#]*)@")
+_SETTING = re.compile(r"(?<=[?&])([^=&]*(?:passw|secret|token|key|credential)[^=&]*)=[^&]*", re.IGNORECASE)
 
 
 def without_secrets(url: str) -> str:
     """Return a URL as it may be shown: what may be a password is left out."""
-    return _PASSWORD.sub(lambda found: f"{found[1]}:***@" if found[2] is None else f"{found[2]}=***", url)
+    return _SETTING.sub(r"\1=***", _LOGIN.sub(lambda found: f"{found[1] or ''}***@", url))
 
 
 async def open_url(url: str) -> Any:

@@ -183,7 +183,7 @@ def stages_section(stages: Sequence[tuple[str, float]]) -> Markup:
     chart = Parts("Where the time went", "Wall time of each stage of the run.", tuple(stages))
     return section(
         "Where the time went",
-        "Wall time of the whole run, baselines included, stage by stage.",
+        "Wall time stage by stage, baselines included; of an interrupted run, since it last went on.",
         figure(chart, wide=Frame(1000, 200), narrow=Frame(380, 200)),
     )
 

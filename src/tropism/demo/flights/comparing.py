@@ -71,5 +71,11 @@ def compare(
 
 def scored(rows: TrainingRows, outputs: NDArray[np.float64]) -> Scores | None:
     """Score outputs of decisions from February on that have both an output and an outcome."""
-    usable = np.isfinite(outputs) & np.isfinite(rows.outcomes) & (rows.decided_us >= SCORED_FROM_US)
+    usable = scored_of(rows, outputs)
     return score(outputs[usable], rows.outcomes[usable]) if usable.any() else None
+
+
+def scored_of(rows: TrainingRows, outputs: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say of each decision whether it is scored."""
+    usable: NDArray[np.bool_] = np.isfinite(outputs) & np.isfinite(rows.outcomes)
+    return usable & (rows.decided_us >= SCORED_FROM_US)

@@ -36,8 +36,8 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @contextmanager
-def held(folder: Path, manifest: Manifest) -> Iterator[None]:
-    """Hold a folder: as it was left if that run was the same and unfinished, else empty.
+def held(folder: Path, manifest: Manifest) -> Iterator[bool]:
+    """Hold a folder: as it was left if that run was the same and unfinished, which is said, else empty.
 
     Raises: ConflictError if it holds anything else, or another process runs there; InvalidInputError if it
     cannot be written to.
@@ -45,10 +45,11 @@ def held(folder: Path, manifest: Manifest) -> Iterator[None]:
     check(folder)
     path = folder / MANIFEST
     with _locked(folder):
-        if _read(path) != manifest:
+        resumed = _read(path) == manifest
+        if not resumed:
             _empty(folder)
         _write(folder, manifest)
-        yield
+        yield resumed
         manifest.finished = True
         _write(folder, manifest)
 

@@ -77,10 +77,11 @@ def settings_of(folder: Path) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A run's platform, and the process that runs the loop on it, if that is another one."""
+    """A run's platform, the process that runs the loop on it, if that is another one, and whether it goes on."""
 
     platform: Platform
     beside: Beside | None
+    resumed: bool = False
 
 
 @asynccontextmanager
@@ -99,13 +100,13 @@ async def opened(options: FlightsOptions) -> AsyncIterator[Opened]:
     manifest = Manifest(options.until_us, options.seed, repr(options.policy))
     settings = settings_of(options.folder)
     async with AsyncExitStack() as stack:
-        stack.enter_context(held(options.folder, manifest))
+        resumed = stack.enter_context(held(options.folder, manifest))
         other: Beside | None = None
         if options.processes > 1:
             # Who opens the database first writes it for all: let that be the one with less to do.
             system = System(settings, options.policy or POLICY, options.seed)
             other = await stack.enter_async_context(beside(system))
-        yield Opened(await stack.enter_async_context(open_platform(settings)), other)
+        yield Opened(await stack.enter_async_context(open_platform(settings)), other, resumed)
 
 
 async def load(platform: Platform, options: FlightsOptions, say: Say) -> int:

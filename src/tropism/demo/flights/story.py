@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 
 from tropism.core.time import days, hours, iso, to_us
-from tropism.demo.flights.comparing import SCORED_FROM_US, WEEK_US, Way
+from tropism.demo.flights.comparing import SCORED_FROM_US, WEEK_US, Way, scored_of
 from tropism.demo.flights.results import Results
+from tropism.demo.flights.run import AFTER
 from tropism.models.drift import population_stability
 from tropism.models.metrics import Scores, brier, calibration_curve, log_loss, roc_auc
 from tropism.models.sketch.features import FeatureSketch
@@ -39,23 +40,36 @@ ROWS: dict[str, facts.RowName] = {
 
 
 def summary_of(
-    results: Results, ways: Sequence[Way], stages: dict[str, float], events_per_second: float | None
+    results: Results, ways: Sequence[Way], stages: dict[str, float], *, resumed: bool
 ) -> dict[str, Any]:
-    """Return the run as one JSON object; what cannot be computed is null."""
+    """Return the run as one JSON object; what cannot be computed is null.
+
+    ``stages`` are seconds by stage. Of a run that was resumed they tell the last part alone, while events and
+    trainings are of all its parts: nothing follows from both.
+    """
     by_name = {way.name: way for way in ways}
+    if not resumed:
+        stages = {**stages, "training, of run": training_seconds(results)}
+    seconds = None if resumed else round(sum(stages.get(name, 0.0) for name in ("load", "run")), 3)
     return {
         "events": results.events,
         "decisions": len(results.rows),
         "outcomes": results.outcomes,
         "expired": results.expired,
-        "seconds": round(sum(stages.get(name, 0.0) for name in ("load", "run")), 3),
-        "events_per_second": None if events_per_second is None else round(events_per_second, 1),
+        "seconds": seconds,
+        "events_per_second": None if resumed else _rate(results, stages),
         **{name: _scores(by_name.get(name)) for name in ROWS},
         "promotions": count_of(results.steps, "models.promoted.v1"),
         "rollbacks": count_of(results.steps, "models.rolled_back.v1"),
         "stages": {name: round(seconds, 3) for name, seconds in stages.items()},
         "digest": results.digest,
     }
+
+
+def _rate(results: Results, stages: dict[str, float]) -> float | None:
+    """Return how many events a second went through the event path."""
+    seconds = stages.get("run", 0.0) - stages["training, of run"]
+    return round(results.events / seconds, 1) if seconds > 0 else None
 
 
 def _scores(way: Way | None) -> dict[str, Any] | None:
@@ -86,11 +100,11 @@ def scored_words(results: Results) -> str:
 
 
 def parts_of(stages: dict[str, float]) -> tuple[tuple[str, float], ...]:
-    """Return where the time went, each second once: trainings apart from the rest of the run."""
+    """Return where the time went, each second once: trainings apart from the rest of the run, where known."""
     parts: dict[str, float] = {}
-    trained = stages.get("training, of run", 0.0)
+    trained = stages.get("training, of run")
     for name, seconds in stages.items():
-        if name == "run":
+        if name == "run" and trained is not None:
             parts |= {"event path": max(0.0, seconds - trained), "training": trained}
         elif name != "training, of run":
             parts[name] = seconds
@@ -163,7 +177,7 @@ def _history(way: Way, results: Results) -> facts.History:
 
 
 def _calibration(way: Way, results: Results) -> Calibration:
-    usable = np.isfinite(way.outputs) & np.isfinite(results.rows.outcomes)
+    usable = scored_of(results.rows, way.outputs)
     if not usable.any():
         return Calibration(ROWS[way.name], ())
     curve = calibration_curve(way.outputs[usable], results.rows.outcomes[usable])
@@ -172,15 +186,20 @@ def _calibration(way: Way, results: Results) -> Calibration:
 
 
 def storms_of(results: Results) -> tuple[Band, ...]:
-    """Return the days on which many flights never arrived."""
+    """Return the days in New York on which many flights never arrived.
+
+    The last days are left out: what was under way when the facts end has no outcome, and is no storm.
+    """
     rows = results.rows
-    day = rows.decided_us // DAY_US
+    last_us = max(int(rows.decided_us.max(initial=0)), int(rows.known_us.max(initial=0)))
+    day = (rows.decided_us - MIDNIGHT_US) // DAY_US
     bands = []
     for number in np.unique(day):
         mine = day == number
+        start_us = int(number) * DAY_US + MIDNIGHT_US
         share = float(np.mean(~np.isfinite(rows.outcomes[mine])))
-        if share > STORM_SHARE and mine.sum() >= 100:
-            start_us = int(number) * DAY_US
+        judged = start_us + DAY_US + to_us(AFTER) <= last_us
+        if judged and share > STORM_SHARE and mine.sum() >= 100:
             bands.append(Band(start_us, start_us + DAY_US, f"{share:.0%} never arrived"))
     return tuple(bands)
 
@@ -197,11 +216,13 @@ def drift_of(results: Results) -> tuple[HeatRow, ...]:
         place = (window["start_us"] // WEEK_US * WEEK_US, window["version"])
         sketch = msgspec.convert(window["features"], FeatureSketch)
         weeks[place] = weeks[place].merged(sketch) if place in weeks else sketch
+    # In a week with several champions, the one that decided most of it is shown.
+    shown = {
+        place[0]: place for place in sorted(weeks, key=lambda at: weeks[at].rows) if place[1] in references
+    }
     found: dict[str, dict[int, float | None]] = {name: {} for name in results.rows.names}
-    for (start_us, version), sketch in sorted(weeks.items()):
-        reference = references.get(version)
-        if reference is None:
-            continue
+    for start_us, place in sorted(shown.items()):
+        sketch, reference = weeks[place], references[place[1]]
         pairs = zip(sketch.names, reference.features, sketch.features, strict=True)
         for name, before, now in pairs:
             found[name][start_us] = population_stability(before.cells, now.cells)
