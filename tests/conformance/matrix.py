@@ -4,9 +4,13 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import uuid4
+
+from tests.nats_server import shared_server
 
 from tropism.adapters.local import FileBlobs, ProcessCompute
 from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore
+from tropism.adapters.nats import open_nats
 from tropism.adapters.sqlite import SqliteStore, open_sqlite
 
 
@@ -48,6 +52,21 @@ def log_of(factory):
     return log
 
 
+def nats_log(**options):
+    """Return a factory of logs on the session's server, each under a prefix of its own."""
+
+    @asynccontextmanager
+    async def log():
+        said = "&".join(f"{name}={value}" for name, value in options.items())
+        opened = await open_nats(f"{shared_server().url}?prefix={uuid4().hex[:12]}&{said}")
+        try:
+            yield opened
+        finally:
+            await opened.close()
+
+    return log
+
+
 @asynccontextmanager
 async def memory_blobs():
     yield MemoryBlobs()
@@ -83,7 +102,11 @@ STORES = {
     "sqlite": sqlite_store,
     "sqlite, through its owner": sqlite_through_its_owner,
 }
-LOGS = {name: log_of(factory) for name, factory in STORES.items()}
+LOGS = {
+    **{name: log_of(factory) for name, factory in STORES.items()},
+    "nats": nats_log(),
+    "nats, without atomic batches": nats_log(atomic="false"),
+}
 BLOBS = {"memory": memory_blobs, "local": file_blobs}
 COMPUTES = {"memory": inline_compute, "memory, threads": thread_compute, "local": process_compute}
 PROCESSES = {"local": process_compute}
