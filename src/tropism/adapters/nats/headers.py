@@ -6,10 +6,11 @@ Source: CloudEvents 1.0.2, NATS protocol binding: names begin with ``ce-``, valu
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from tropism.core.envelope import Record, Stored
-from tropism.core.time import iso, parse_iso
+from tropism.core.time import MICROSECONDS, iso, parse_iso
 
 ID = "Nats-Msg-Id"
 TIMES = "Tropism-Times"
@@ -39,7 +40,7 @@ def headers_of(record: Record) -> dict[str, str]:
     if record.subject:
         headers["ce-subject"] = _encoded(record.subject)
     if record.time_us in _ISO_US:
-        headers["ce-time"] = iso(record.time_us)
+        headers["ce-time"] = f"{_second(record.time_us // MICROSECONDS)}.{record.time_us % MICROSECONDS:06}Z"
     for name, value in (record.extensions or {}).items():
         headers[f"ce-{_name(name)}"] = _encoded(value)
     return headers
@@ -83,6 +84,11 @@ def known_of(headers: Mapping[str, str]) -> int | None:
 def size(headers: Mapping[str, str]) -> int:
     """Return how many bytes headers take in a message, at most."""
     return sum(map(len, headers)) + sum(map(len, headers.values())) + 4 * len(headers)
+
+
+@lru_cache(1024)
+def _second(second: int) -> str:
+    return iso(second * MICROSECONDS)[:-1]
 
 
 def _foreign(headers: Mapping[str, str], own: Mapping[str, str], known_us: int) -> tuple[int, int]:

@@ -28,6 +28,25 @@ PING_SECONDS = 5
 Headers = Mapping[str, str]
 
 
+class LeanClient(Client):
+    """The library's client, with its parser of headers replaced: that took two thirds of reading a record.
+
+    Should the library call its parser by another name one day, its own is used: the result is the same.
+    """
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        """Return headers by name; the status of a reply that is nothing else, as ``Status``."""
+        if not headers:
+            return None
+        first, *lines = headers.decode("utf-8", "replace").split("\r\n")
+        pairs = [line.partition(":") for line in lines if line]
+        found = {name: value.strip() for name, _, value in pairs}
+        status = first[len("NATS/1.0") :].strip()
+        if status:
+            found["Status"] = status[:3]
+        return found
+
+
 class Asked:
     """A question under way: what came back so far, and whether that is all."""
 
@@ -232,7 +251,7 @@ class Link:
         task.add_done_callback(self._closing.discard)
 
     async def _reach(self) -> Session:
-        address, client = self._address, Client()
+        address, client = self._address, LeanClient()
         session = Session(address, client)
         try:
             async with asyncio.timeout(address.timeout_seconds):
