@@ -165,7 +165,10 @@ def test_many_writers_agree_on_when_a_log_knew_what():
 
     async def check():
         prefix = "agreed"
-        async with opened(shared_server(), prefix=prefix) as one, opened(shared_server(), prefix=prefix) as two:
+        async with (
+            opened(shared_server(), prefix=prefix) as one,
+            opened(shared_server(), prefix=prefix) as two,
+        ):
             await one.create_topics({"orders": 1})
 
             async def append(log, name):

@@ -22,8 +22,10 @@ from tropism.ports.platform import Platform
 from tropism.ports.state import Position
 from tropism.runtime.cursor import Cursor, name_of
 from tropism.runtime.dead import CONSUMER, dead_letters
+from tropism.runtime.emulations import emulations
 from tropism.runtime.runtime import check, with_repartitions
 from tropism.runtime.sources import topics_of
+from tropism.runtime.worker_options import REMEMBER_SECONDS
 
 _UNBOUNDED = 2**62
 FREE_BYTES_MIN = 64 * 2**20
@@ -167,8 +169,10 @@ async def _describe(found: PortReport, adapter: Any, port: Any, report: Report) 
 
 async def _examine_services(platform: Platform, app: App | None, report: Report) -> None:
     try:
-        for service in () if app is None else with_repartitions(app.services):
-            check(service, platform)
+        services = [] if app is None else with_repartitions(app.services)
+        for service in services:
+            check(service)
+        report.emulations = emulations(services, platform, REMEMBER_SECONDS)
     except TropismError as error:
         report.problems.append(str(error))
     try:

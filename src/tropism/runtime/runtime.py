@@ -22,7 +22,8 @@ from tropism.runtime.patience import PatientLog, patiently
 from tropism.runtime.service import Service
 from tropism.runtime.sources import kinds_aside, kinds_of, side_topics_of, topics_of
 from tropism.runtime.watermarks import FOREVER_US, Kind, Watermarks
-from tropism.runtime.worker import Worker, WorkerOptions
+from tropism.runtime.worker import Worker
+from tropism.runtime.worker_options import REMEMBER_SECONDS, WorkerOptions
 
 STANDBY_SECONDS = 1.0
 """How often a worker without a lease asks for it."""
@@ -35,7 +36,8 @@ class RuntimeOptions:
     ``live`` reads views as of now and waits for nobody; otherwise time is that of the events, and
     whatever is not yet known holds up what needs it, so that every run decides alike. Event time begins
     at ``start_us``, and ticks with it; by default with the first fact. ``holder`` tells the processes
-    that ask for leases apart. ``gave_up`` is told of every dead letter.
+    that ask for leases apart. ``gave_up`` is told of every dead letter. Where the log forgets ids, services
+    know them again for ``remember_seconds``.
     """
 
     live: bool = True
@@ -48,6 +50,7 @@ class RuntimeOptions:
     start_us: int | None = None
     holder: str | None = None
     gave_up: GaveUp | None = None
+    remember_seconds: float = REMEMBER_SECONDS
 
 
 class Runtime:
@@ -80,7 +83,7 @@ class Runtime:
         self.workers: dict[str, Worker] = {}
         self._tasks: list[asyncio.Task[None]] = []
         for service in self.services:
-            check(service, platform)
+            check(service)
         if not self.options.live:
             check_cycles(everyone, self.watermarks)
 
@@ -121,6 +124,7 @@ class Runtime:
             ignore_unknown=options.ignore_unknown,
             gave_up=options.gave_up,
             announces=self._is_awaited_elsewhere(service),
+            remember_seconds=options.remember_seconds,
         )
 
     def _is_awaited_elsewhere(self, service: Service) -> bool:
@@ -298,19 +302,11 @@ def check_cycles(services: Sequence[Service], watermarks: Watermarks) -> None:
         ) from error
 
 
-def check(service: Service, platform: Platform) -> None:
-    """Refuse, before anything runs, what the platform cannot keep.
+def check(service: Service) -> None:
+    """Refuse, before anything runs, what cannot be kept.
 
     Raises: NotSupportedError.
     """
-    together = platform.log.capabilities.commit_domain == platform.state.commit_domain
-    for handler in service.handlers:
-        if handler.guarantee == "effectively_once" and not together:
-            raise NotSupportedError(
-                f"Cannot run handler {handler.name!r} effectively once: log "
-                f"{platform.log.capabilities.commit_domain!r} and state {platform.state.commit_domain!r} "
-                f"do not commit together. Put both on one store, or declare at_least_once."
-            )
     for kind in service.events:
         words = {h.guarantee for h in service.handlers if kind in h.events}
         if "at_most_once" in words and len(words) > 1:

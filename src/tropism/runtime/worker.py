@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from tropism.ports.platform import Platform
 from tropism.ports.state import Lease, Position, Write
 from tropism.runtime.admission import Admission, Admitted
 from tropism.runtime.aside import Aside
-from tropism.runtime.attempts import Attempts, GaveUp
+from tropism.runtime.attempts import Attempts
 from tropism.runtime.call import Caller, namespace_of
 from tropism.runtime.calls import Calls
 from tropism.runtime.commit import Committer, resource_namespace
@@ -25,7 +25,9 @@ from tropism.runtime.dead import DeadLetter
 from tropism.runtime.expiring import Expiring
 from tropism.runtime.inject import Resource, Site
 from tropism.runtime.intake import Intake, least
+from tropism.runtime.outbox import open_outbox
 from tropism.runtime.patience import PatientLog, PatientState
+from tropism.runtime.seen import seen_by
 from tropism.runtime.service import Service
 from tropism.runtime.sources import Sources, resources_of, topics_of, ttls_of
 from tropism.runtime.streams import Stream
@@ -34,28 +36,10 @@ from tropism.runtime.values import Values
 from tropism.runtime.waiting import first_of
 from tropism.runtime.watch import watch
 from tropism.runtime.watermarks import FOREVER_US, Watermarks
+from tropism.runtime.worker_options import WorkerOptions
 
 STRIDES = 8
 """In how many steps a worker takes an allowance, where it waits for somebody who waits for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """Bounds of a worker, and where event time begins.
-
-    With ``ticks_from_us``, ticks are due from then on; otherwise from the first event. ``announces`` says
-    in the log how far it has come, for services in other processes.
-    """
-
-    holder: str = "worker"
-    lease_seconds: float = 15.0
-    chunk: int = 1024
-    in_flight_max: int = 4096
-    start_us: int = 0
-    ticks_from_us: int | None = None
-    ignore_unknown: bool = False
-    gave_up: GaveUp | None = None
-    announces: bool = False
 
 
 class Worker:
@@ -115,6 +99,10 @@ class Worker:
         self._tables = Tables(name, self.service.views, platform.state, self._buried)
         await self._tables.load()
         self._progress: dict[Stream, Progress] = {}
+        clock = platform.clock if self._live else None
+        remember_seconds = self._options.remember_seconds
+        self._seen = seen_by(self.service, platform.log, platform.state, remember_seconds, clock)
+        outbox = await open_outbox(name, platform)
         await self._open_intakes()
         self._opened = {r.name: await r.open(self._site(r)) for r in resources_of(self.service.handlers)}
         known_us = position.watermark_us
@@ -133,6 +121,7 @@ class Worker:
             live=self._live,
             start_us=self._frontier_us,
             announces=self._options.announces,
+            outbox=outbox,
         )
         self._expiring = Expiring(
             name,
@@ -201,7 +190,7 @@ class Worker:
             chunk=chunk,
         )
         self._aside = await Aside.open(
-            self.service, self._cursor, self._tables, self._codec, log, self._options.chunk
+            self.service, self._cursor, self._tables, self._codec, log, self._seen, self._options.chunk
         )
 
     def _read(self, stream: Stream, offsets: Sequence[int]) -> None:
@@ -209,7 +198,7 @@ class Worker:
 
     def _store_views(self, frontier_us: int) -> list[Write]:
         """Return what is to be stored of the views with a commit, and note how far they are fed then."""
-        letters = self._tables.letters()
+        letters = [*self._tables.letters(), *self._seen.writes()]
         if not self._tables.are_due:
             return letters
         self._cursor.views = fed_places(self._tables.fed, self._intake.left())
@@ -354,7 +343,8 @@ class Worker:
         # What is due at a moment comes before its events, also where only some of those are at hand yet.
         due_us = max(until_us, arrivals[-1][0]) if arrivals and not self._live else until_us
         expired = await self._expiring.due(due_us)
-        admitted = self._admission.admit(arrivals, expired, due_us, after_us=self._frontier_us)
+        fresh = await self._seen.fresh(arrivals, self._progress)
+        admitted = self._admission.admit(fresh, expired, due_us, after_us=self._frontier_us)
         for stream, offset in self._intake.passed():
             self._progress[stream].pass_to(offset)
         await self._load_states(admitted)

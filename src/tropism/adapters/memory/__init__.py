@@ -26,7 +26,8 @@ __all__ = [
 class MemoryStore:
     """A log, a state in the same commit domain, and blobs; gone when the process ends.
 
-    ``monotonic`` is the clock of leases.
+    ``monotonic`` is the clock of leases. With ``apart``, log and state do not commit together, as where they
+    are different products; without ``dedup``, the log takes an id as often as it comes, as Kafka does.
     """
 
     def __init__(
@@ -34,10 +35,12 @@ class MemoryStore:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         partitions_default: int = PARTITIONS_DEFAULT,
+        apart: bool = False,
+        dedup: bool = True,
     ) -> None:
         domain = f"memory:{id(self):x}"
-        self.log = MemoryLog(domain, partitions_default=partitions_default)
-        self.state = MemoryState(self.log, monotonic=monotonic)
+        self.log = MemoryLog(domain, partitions_default=partitions_default, dedup=dedup)
+        self.state = MemoryState(MemoryLog(f"{domain}/state") if apart else self.log, monotonic=monotonic)
         self.blobs = MemoryBlobs()
 
     async def close(self) -> None:

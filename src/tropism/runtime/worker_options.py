@@ -1,0 +1,29 @@
+"""How one worker runs."""
+
+from dataclasses import dataclass
+
+from tropism.runtime.attempts import GaveUp
+
+REMEMBER_SECONDS = 3600.0
+"""How long ids are remembered where the log forgets them: an outage of a worker may take an hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """Bounds of a worker, and where event time begins.
+
+    With ``ticks_from_us``, ticks are due from then on; otherwise from the first event. ``announces`` says
+    in the log how far it has come, for services in other processes. ``remember_seconds`` is how long it
+    knows ids again that the log has forgotten.
+    """
+
+    holder: str = "worker"
+    lease_seconds: float = 15.0
+    chunk: int = 1024
+    in_flight_max: int = 4096
+    start_us: int = 0
+    ticks_from_us: int | None = None
+    ignore_unknown: bool = False
+    gave_up: GaveUp | None = None
+    announces: bool = False
+    remember_seconds: float = REMEMBER_SECONDS
