@@ -1,18 +1,29 @@
 """The log on a real NATS server that is killed, stopped and started again."""
 
 import asyncio
+import json
+import os
 import signal
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
 
+import msgspec
 import pytest
+from tests.integration.apart import ordered
 from tests.nats_server import NatsServer, shared_server
 
+from tropism.adapters.local.clock import SystemClock
 from tropism.adapters.nats import open_nats
+from tropism.adapters.sqlite import open_sqlite
 from tropism.core.envelope import Record
 from tropism.core.errors import ConflictError, InvalidInputError, UnavailableError
+from tropism.runtime.patience import patiently
 from tropism.testing.log import read_all, record
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -40,6 +51,12 @@ async def append_patiently(log, records):
             await asyncio.sleep(0.05)
 
 
+async def until(condition):
+    """Wait for something that nothing in this process can tell of."""
+    while not condition():  # noqa: ASYNC110 (there is no event to wait for)
+        await asyncio.sleep(0.005)
+
+
 def ids_of(pages):
     return [stored.record.id for page in pages.values() for stored in page]
 
@@ -63,10 +80,9 @@ def test_nothing_acknowledged_is_lost_when_the_broker_is_killed(server, atomic):
                     batch += 1
 
             tasks = [asyncio.create_task(append(name)) for name in "abc"]
-            for kills in range(1, 5):
+            for _ in range(4):
                 reached = len(acknowledged) + 150
-                while len(acknowledged) < reached:
-                    await asyncio.sleep(0.002 * kills)
+                await until(lambda reached=reached: len(acknowledged) >= reached)
                 server.kill()
                 await asyncio.sleep(0.05)
                 await asyncio.to_thread(server.start)
@@ -118,9 +134,7 @@ def test_a_deaf_connection_is_replaced(server):
         async with opened(server, timeout_seconds=0.3) as log:
             await log.append([record("a")])
             server.process.send_signal(signal.SIGSTOP)
-            status = Path(f"/proc/{server.process.pid}/status")
-            while "State:\tT" not in status.read_text("utf-8"):
-                await asyncio.sleep(0.01)
+            await until(lambda: "State:\tT" in Path(f"/proc/{server.process.pid}/status").read_text("utf-8"))
             with pytest.raises(UnavailableError):
                 await log.append([record("b")])
             with pytest.raises(UnavailableError):
@@ -239,5 +253,78 @@ def test_what_is_too_large_with_its_attributes_is_refused_before_it_is_sent():
                 await log.append([record("a"), large])
             await log.append([record("c", data=bytes(log.capabilities.record_bytes_max))])
             assert ids_of(await read_all(log)) == ["c"]
+
+    asyncio.run(check())
+
+
+async def facts_of(log):
+    """Return, per type and key, the numbers that lie in the log, in order."""
+    found = {}
+    for topic in ("numbers", "answers"):
+        for page in (await read_all(log, topic)).values():
+            for stored in page:
+                of = found.setdefault((topic, stored.record.subject), [])
+                of.append(json.loads(stored.record.data)["n"])
+    return found
+
+
+def test_a_thousand_events_have_their_effect_once_though_broker_and_worker_are_killed(server, tmp_path):
+    """Log on NATS, state on SQLite: each event is numbered and answered once, in the order of its key."""
+    url, path = f"{server.url}?timeout_seconds=1&sync=always", tmp_path / "state.db"
+    events, keys = 1000, 20
+
+    def work():
+        command = [sys.executable, "-m", "tests.integration.apart", url, str(path)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(ROOT)])}
+        return subprocess.Popen(command, cwd=ROOT, env=environment)
+
+    async def check():
+        worker = work()
+        try:
+            async with opened(server, timeout_seconds=1) as log:
+                await patiently(SystemClock(), lambda: log.create_topics({"orders": 4}))
+
+                async def answered():
+                    ends = await patiently(SystemClock(), lambda: log.ends(["answers"]))
+                    return sum(ends.values())
+
+                async def publish():
+                    for start in range(0, events, 20):
+                        some = [ordered(n, f"k{n % keys}") for n in range(start, start + 20)]
+                        await append_patiently(log, some)
+                        await asyncio.sleep(0.01)
+
+                publishing = asyncio.create_task(publish())
+                for kills, reached in enumerate((100, 300, 500, 700)):
+                    while await answered() < reached:
+                        assert worker.poll() is None
+                        await asyncio.sleep(0.01)
+                    if kills % 2:
+                        server.kill()
+                        await asyncio.to_thread(server.start)
+                    else:
+                        worker.kill()
+                        worker.wait()
+                        worker = work()
+                await publishing
+                while await answered() < events:
+                    assert worker.poll() is None
+                    await asyncio.sleep(0.02)
+                # What would come twice, would come now.
+                await asyncio.sleep(0.5)
+                facts = await facts_of(log)
+        finally:
+            worker.kill()
+            worker.wait()
+        once = list(range(1, events // keys + 1))
+        assert facts == {(topic, f"k{k}"): once for topic in ("numbers", "answers") for k in range(keys)}
+        store = await open_sqlite(f"sqlite:///{path}")
+        try:
+            for service in ("first", "second"):
+                counts = await store.state.scan(f"{service}/state/n")
+                assert [msgspec.msgpack.decode(entry.value) for entry in counts] == [len(once)] * keys
+                assert await store.state.scan(f"{service}/outbox") == []
+        finally:
+            await store.close()
 
     asyncio.run(check())

@@ -49,16 +49,18 @@ class Seen:
         """Return the arrivals that were not taken in at another place; ``progress`` is past the others."""
         if not self._window_us or not arrivals:
             return arrivals
-        now_us = arrivals[-1][0] if self._clock is None else self._clock.now_us()
-        await self._sweep(now_us)
+        live_us = None if self._clock is None else self._clock.now_us()
+        await self._sweep(arrivals[-1][0] if live_us is None else live_us)
         known = await self._known(arrivals)
         fresh: list[Arrival] = []
         for arrival in arrivals:
-            key, place = _key(arrival), _place(arrival)
-            before = known.get(key)
-            if before is None:
-                known[key] = place
-                self._noted[key] = Write(self._namespace, key, place, now_us + self._window_us)
+            now_us = arrival[0] if live_us is None else live_us
+            key, place = _key(arrival), b"%d/%d" % (arrival[6].number, arrival[5])
+            before, until_us = known.get(key, (b"", now_us))
+            if until_us <= now_us:
+                until_us = now_us + self._window_us
+                known[key] = place, until_us
+                self._noted[key] = Write(self._namespace, key, b"%b %d" % (place, until_us), until_us)
                 self._fresh.append(key)
             elif before != place:
                 self.repeated += 1
@@ -76,8 +78,8 @@ class Seen:
         self._written, self._fresh, self._past = self._fresh, [], []
         return writes
 
-    async def _known(self, arrivals: Iterable[Arrival]) -> dict[str, bytes]:
-        """Return where the ids of arrivals were taken in, of those that were."""
+    async def _known(self, arrivals: Iterable[Arrival]) -> dict[str, tuple[bytes, int]]:
+        """Return where the ids of arrivals were taken in, of those that were, and until when that counts."""
         found: dict[str, bytes] = {}
         asked: dict[str, None] = {}
         for arrival in arrivals:
@@ -90,7 +92,7 @@ class Seen:
         keys = list(asked)
         places = await self._state.get(self._namespace, keys) if keys else ()
         found.update({key: place for key, place in zip(keys, places, strict=True) if place is not None})
-        return found
+        return {key: _read(value) for key, value in found.items()}
 
     async def _sweep(self, now_us: int) -> None:
         if self._sweep_us is None:
@@ -98,7 +100,8 @@ class Seen:
         if now_us < self._sweep_us:
             return
         past = await self._state.scan(self._namespace, expires_before_us=now_us, count_max=SWEEP_COUNT_MAX)
-        self._past = [Write(self._namespace, entry.key, None) for entry in past]
+        # What was noted anew is not in the store yet, and must not be forgotten when it is.
+        self._past = [Write(self._namespace, e.key, None) for e in past if e.key not in self._noted]
         if len(past) < SWEEP_COUNT_MAX:
             self._sweep_us = now_us + self._window_us // SWEEPS
 
@@ -118,5 +121,6 @@ def _key(arrival: Arrival) -> str:
     return f"{arrival[6].topic}/{arrival[7].record.id}"
 
 
-def _place(arrival: Arrival) -> bytes:
-    return b"%d/%d" % (arrival[6].number, arrival[5])
+def _read(value: bytes) -> tuple[bytes, int]:
+    place, _, until_us = value.partition(b" ")
+    return place, int(until_us)

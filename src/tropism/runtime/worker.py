@@ -240,6 +240,11 @@ class Worker:
         """How many records it has taken in, of all that it reads in order of time."""
         return sum(progress.taken for progress in self._progress.values()) if self.is_open else 0
 
+    @property
+    def repeated(self) -> int:
+        """How many events it left out, because the log holds them again under ids that it remembers."""
+        return self._seen.repeated if self.is_open else 0
+
     def latest(self, view: str, key: str) -> Any:
         """Return the first column of a view as of now, None where it is empty or not kept here."""
         for kept in self.service.views:
