@@ -106,6 +106,7 @@ HEAVY = {
     "sklearn",
     "scipy",
     "sqlite3",
+    "nats",
     "typer",
     "rich",
     "polars",

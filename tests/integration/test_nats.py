@@ -215,7 +215,8 @@ def test_credentials_are_never_told(tmp_path):
             await log.close()
             for url in (
                 f"nats://ada:secret-2@{address}",
-                f"nats://secret-2@{address}?sync=sometimes",
+                f"nats://secret-2@{address}",
+                f"nats://{address}?token=secret-2&sync=sometimes",
                 f"nats://ada:secret-2@{address}?secret=1",
             ):
                 with pytest.raises(InvalidInputError) as caught:

@@ -10,7 +10,7 @@ from math import inf
 
 from tropism.core.time import MICROSECONDS
 from tropism.ports.clock import Clock
-from tropism.ports.log import Log
+from tropism.ports.platform import Platform
 from tropism.ports.state import State, Write
 from tropism.runtime.cursor import Progress
 from tropism.runtime.intake import Arrival
@@ -106,15 +106,15 @@ class Seen:
             self._sweep_us = now_us + self._window_us // SWEEPS
 
 
-def seen_by(service: Service, log: Log, state: State, remember_seconds: float, clock: Clock | None) -> Seen:
+def seen_by(service: Service, platform: Platform, remember_seconds: float, *, live: bool) -> Seen:
     """Return what a service has seen: nothing where its log knows ids for ever, or nobody needs to know.
 
-    Without a ``clock``, the window is one of event time.
+    Live, the window is one of the machine's time, otherwise of event time.
     """
-    forgets = log.capabilities.dedup_seconds < inf
-    needed = forgets and any(h.guarantee == "effectively_once" for h in service.handlers)
-    window_seconds = max(remember_seconds, log.capabilities.dedup_seconds) if needed else 0.0
-    return Seen(service.name, state, window_seconds, clock)
+    known_seconds = platform.log.capabilities.dedup_seconds
+    needed = known_seconds < inf and any(h.guarantee == "effectively_once" for h in service.handlers)
+    window_seconds = max(remember_seconds, known_seconds) if needed else 0.0
+    return Seen(service.name, platform.state, window_seconds, platform.clock if live else None)
 
 
 def _key(arrival: Arrival) -> str:

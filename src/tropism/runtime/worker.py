@@ -99,9 +99,6 @@ class Worker:
         self._tables = Tables(name, self.service.views, platform.state, self._buried)
         await self._tables.load()
         self._progress: dict[Stream, Progress] = {}
-        clock = platform.clock if self._live else None
-        remember_seconds = self._options.remember_seconds
-        self._seen = seen_by(self.service, platform.log, platform.state, remember_seconds, clock)
         outbox = await open_outbox(name, platform)
         await self._open_intakes()
         self._opened = {r.name: await r.open(self._site(r)) for r in resources_of(self.service.handlers)}
@@ -176,6 +173,7 @@ class Worker:
 
     async def _open_intakes(self) -> None:
         log, chunk = self._platform.log, self._options.chunk
+        self._seen = seen_by(self.service, self._platform, self._options.remember_seconds, live=self._live)
         streams = self._sources.streams(await log.ends(topics_of(self.service)))
         for stream in streams:
             self._progress[stream] = Progress(self._cursor.places.get(stream.name, Place()))

@@ -55,7 +55,7 @@ def parse(url: str) -> Address:
     if colon:
         found |= {"user": unquote(user), "password": unquote(password)}
     elif user:
-        found["token"] = unquote(user)
+        raise _wrong("a user stands there without a password; a token is written '?token=...'")
     for name, text in parse_qsl(query, keep_blank_values=True):
         if name not in _OPTIONS:
             raise _wrong(f"{name!r} is none of {sorted(_OPTIONS)}")
@@ -122,6 +122,7 @@ _OPTIONS: dict[str, Any] = {
     "sync": _one_of("interval", "always"),
     "atomic": _truth,
     "tls": _truth,
+    "token": _text,
     "creds": _text,
 }
 

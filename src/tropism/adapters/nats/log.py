@@ -45,6 +45,7 @@ class NatsLog:
         self._tail = Tail(link, self._streams)
         self._writers: dict[Partition, Writer] = {}
         self._appending: set[asyncio.Task[int]] = set()
+        self._abandoned: set[asyncio.Task[int]] = set()
         self._reading = asyncio.Semaphore(READS_MAX)
         self._bytes_max = session.max_payload
         self._capabilities = Capabilities(
@@ -72,11 +73,15 @@ class NatsLog:
         """Append records, and return how many were new."""
         check_records(records, self._capabilities.record_bytes_max)
         drafts = self._drafts(records)
-        task = asyncio.create_task(self._append(drafts))
+        task = asyncio.create_task(self._append(drafts, set(self._abandoned)))
         self._appending.add(task)
         task.add_done_callback(self._appended)
-        # Whoever stops waiting does not stop what was begun: it happens wholly.
-        return await asyncio.shield(task)
+        try:
+            # Whoever stops waiting does not stop what was begun: it happens wholly.
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._abandoned.add(task)
+            raise
 
     async def read(
         self, cursors: Cursors, *, count_max: int, without: Collection[str] = ()
@@ -128,7 +133,10 @@ class NatsLog:
             drafts.setdefault((record.topic, record.id), draft)
         return list(drafts.values())
 
-    async def _append(self, drafts: list[Draft]) -> int:
+    async def _append(self, drafts: list[Draft], abandoned: "set[asyncio.Task[int]]") -> int:
+        if abandoned:
+            # What nobody waits for any more came first all the same.
+            await asyncio.wait(abandoned)
         counts = await self._streams.ensure(dict.fromkeys(draft.record.topic for draft in drafts))
         groups: dict[Partition, list[Draft]] = {}
         for draft in drafts:
@@ -143,6 +151,7 @@ class NatsLog:
 
     def _appended(self, task: "asyncio.Task[int]") -> None:
         self._appending.discard(task)
+        self._abandoned.discard(task)
         # Where nobody waits any more, nobody is told; without this, the event loop would complain.
         if not task.cancelled():
             task.exception()
