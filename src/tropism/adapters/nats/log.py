@@ -80,7 +80,8 @@ class NatsLog:
             # Whoever stops waiting does not stop what was begun: it happens wholly.
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            self._abandoned.add(task)
+            if not task.done():
+                self._abandoned.add(task)
             raise
 
     async def read(
