@@ -108,6 +108,7 @@ HEAVY = {
     "sqlite3",
     "psycopg",
     "confluent_kafka",
+    "nats",
     "typer",
     "rich",
     "polars",

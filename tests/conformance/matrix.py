@@ -4,13 +4,16 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from tests.kafka_servers import mock_servers, noida, url_of
+from tests.nats_server import shared_server
 from tests.servers import postgres_url
 
 from tropism.adapters.kafka import open_kafka
 from tropism.adapters.local import FileBlobs, ProcessCompute
 from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore, VirtualClock
+from tropism.adapters.nats import open_nats
 from tropism.adapters.postgres import PostgresStore, open_postgres
 from tropism.adapters.sqlite import SqliteStore, open_sqlite
 from tropism.testing.queue import QueueSite
@@ -132,6 +135,21 @@ async def postgres_queue():
         await store.close()
 
 
+def nats_log(**options):
+    """Return a factory of logs on the session's server, each under a prefix of its own."""
+
+    @asynccontextmanager
+    async def log():
+        said = "&".join(f"{name}={value}" for name, value in options.items())
+        opened = await open_nats(f"{shared_server().url}?prefix={uuid4().hex[:12]}&{said}")
+        try:
+            yield opened
+        finally:
+            await opened.close()
+
+    return log
+
+
 @asynccontextmanager
 async def memory_blobs():
     yield MemoryBlobs()
@@ -188,7 +206,12 @@ KAFKA_LOGS = {
     "kafka, transactions": kafka_log(lambda: noida().url(transactions="true")),
     "kafka, mock of three brokers": kafka_log(lambda: url_of(mock_servers(), create="broker")),
 }
-LOGS = {**{name: log_of(factory) for name, factory in STORES.items()}, **KAFKA_LOGS}
+LOGS = {
+    **{name: log_of(factory) for name, factory in STORES.items()},
+    **KAFKA_LOGS,
+    "nats": nats_log(),
+    "nats, without atomic batches": nats_log(atomic="false"),
+}
 
 _CHOOSES = "its topics all have four partitions, made on demand: it cannot create them otherwise"
 KNOWN_DEVIATIONS = {

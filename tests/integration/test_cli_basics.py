@@ -144,8 +144,6 @@ def test_doctor_names_each_problem_and_leaves_with_1(folder):
     assert report["ports"]["log"]["ok"]
     assert "no adapter is installed for 'kafak'" in report["ports"]["blobs"]["problem"]
     assert report["problems"] == [report["ports"]["blobs"]["problem"]]
-    apart = {"TROPISM_STATE": "memory:", "TROPISM_APP": "shop:app"}
-    assert "do not commit together" in folder.run("doctor", code=1, **apart).out
     assert "All is well." in folder.run("doctor", TROPISM_APP="shop:app").out
     (folder.path / ".tropism").mkdir()
     (folder.path / ".tropism" / "tropism.db").write_bytes(b"no database" * 1000)
@@ -162,6 +160,16 @@ def test_doctor_shows_the_queue_and_what_it_promises(folder):
     assert "\nqueue: In memory: everything is lost" in folder.run("doctor", TROPISM_QUEUE="memory:").out
     wrong = folder.run("doctor", "--json", code=1, TROPISM_QUEUE="process:").json["ports"]["queue"]
     assert "its adapter has none. Choose another URL" in wrong["problem"]
+
+
+def test_doctor_names_what_is_done_instead_of_one_commit(folder):
+    """Where log and state are different stores, it says what carries outputs over."""
+    folder.write("shop.py", APP)
+    apart = {"TROPISM_STATE": "memory:", "TROPISM_APP": "shop:app"}
+    assert "emulated: outbox and relay" in folder.run("doctor", **apart).out
+    (told,) = folder.run("doctor", "--json", **apart).json["emulations"]
+    assert "do not commit together" in told
+    assert folder.run("doctor", "--json", TROPISM_APP="shop:app").json["emulations"] == []
 
 
 def test_doctor_warns_of_a_disk_that_is_nearly_full(folder, monkeypatch):

@@ -74,7 +74,7 @@ def payments(count):
 
 async def outcome_on(store, events, disturb=None):
     """Run the app to the end of the events; return all it published, and all it stored."""
-    platform = Platform(store.log, store.state, MemoryBlobs(), MemoryCompute(), SystemClock())
+    platform = Platform(store.log, store.state, MemoryBlobs(), MemoryCompute(), SystemClock(), store.queue)
     options = RuntimeOptions(live=False, chunk=16, holder="test")
     runtime = Runtime(app.services, platform, types=app.events, options=options)
     records = [

@@ -105,10 +105,12 @@ END = START + 8 * HOUR
 TOPICS = ("flights", "outcomes", "sums")
 
 
-async def run(*, crash_at: int | None = None, live: bool = False, chunk: int = 4) -> Simulation:
+async def run(
+    *, crash_at: int | None = None, live: bool = False, chunk: int = 4, apart: bool = False
+) -> Simulation:
     """Run the three services over the events, with at most one crash."""
     options = replace(OPTIONS, live=live, chunk=chunk, partitions=2)
-    simulation = Simulation(services(), options=options, start_us=START)
+    simulation = Simulation(services(), options=options, start_us=START, apart=apart)
     simulation.faults.crash_at = crash_at
     codec = simulation.runtime.codec
     await simulation.store.log.create_topics({"flights": 2})
@@ -130,18 +132,22 @@ async def facts(simulation: Simulation) -> tuple[str, list[str], dict[str, bytes
     return await simulation.digest(*TOPICS), [s.record.id for s in stored], state
 
 
-def test_a_crash_at_every_call_changes_nothing_in_event_time() -> None:
+@pytest.mark.parametrize("apart", [False, True], ids=["one store", "log and state apart"])
+def test_a_crash_at_every_call_changes_nothing_in_event_time(apart: bool) -> None:
     """Whatever call a crash strikes at, before or after its effect, log and state end the same."""
 
     async def sweep() -> int:
-        calm = await run()
-        wanted = await facts(calm)
+        together = await run()
+        wanted = await facts(together)
+        await together.stop()
+        calm = await run(apart=apart)
+        assert await facts(calm) == wanted
         assert len(wanted[1]) == len(set(wanted[1]))
         assert sum(s.record.type == "outcomes.gone.v1" for s in await calm.records("outcomes")) == 4
         points = 2 * calm.faults.calls
         await calm.stop()
         for point in range(points):
-            crashed = await run(crash_at=point)
+            crashed = await run(crash_at=point, apart=apart)
             assert await facts(crashed) == wanted, (
                 f"crash at point {point}, {crashed.faults.names[point // 2]}"
             )

@@ -19,7 +19,9 @@ from tropism.core.time import iso
 from tropism.ports.opening import open_url, without_secrets
 from tropism.ports.platform import Platform
 from tropism.runtime.dead import CONSUMER, dead_letters
+from tropism.runtime.emulations import emulations
 from tropism.runtime.lag import lag_of
+from tropism.runtime.options import REMEMBER_SECONDS
 from tropism.runtime.runtime import check, with_repartitions
 
 _UNBOUNDED = 2**62
@@ -169,8 +171,10 @@ async def _describe(found: PortReport, adapter: Any, port: Any, report: Report) 
 
 async def _examine_services(platform: Platform, app: App | None, report: Report) -> None:
     try:
-        for service in () if app is None else with_repartitions(app.services):
-            check(service, platform)
+        services = [] if app is None else with_repartitions(app.services)
+        for service in services:
+            check(service)
+        report.emulations = emulations(services, platform, REMEMBER_SECONDS)
     except TropismError as error:
         report.problems.append(str(error))
     try:

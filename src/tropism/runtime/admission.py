@@ -325,6 +325,18 @@ def _gone(record: Record) -> str:
     )
 
 
+def wanted_states(
+    stateful: Mapping[Handler, Sequence[str]], admitted: Sequence[Admitted]
+) -> dict[str, list[str]]:
+    """Return, per namespace, the keys that handlers of items are given."""
+    wanted: dict[str, list[str]] = {}
+    for item, deliveries in admitted if any(stateful.values()) else ():
+        for delivery in deliveries:
+            for namespace in stateful.get(delivery.handler, ()):
+                wanted.setdefault(namespace, []).append(item.envelope.subject)
+    return wanted
+
+
 def source_topic(handler: Handler, topic: str) -> str:
     """Return where a handler's events come from: their own topic, or the re-keyed copy of it."""
     return topic if handler.by is None else f"by-{handler.name}"

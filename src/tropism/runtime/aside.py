@@ -6,6 +6,7 @@ from tropism.core.errors import InvalidInputError
 from tropism.ports.log import Log, Partition
 from tropism.runtime.cursor import Cursor, Fed, Place, fed_places
 from tropism.runtime.intake import Intake
+from tropism.runtime.seen import Seen
 from tropism.runtime.service import Service
 from tropism.runtime.sources import side_topics_of
 from tropism.runtime.streams import Stream
@@ -16,7 +17,8 @@ from tropism.runtime.watermarks import FOREVER_US
 class Aside:
     """Feeds views with an allowance with all there is: ``at`` says from when each event counts."""
 
-    def __init__(self, tables: Tables, codec: Codec, intake: Intake, chunk: int) -> None:
+    def __init__(self, tables: Tables, codec: Codec, intake: Intake, seen: Seen, chunk: int) -> None:
+        self._seen = seen
         self._tables = tables
         self._codec = codec
         self._intake = intake
@@ -24,14 +26,14 @@ class Aside:
 
     @classmethod
     async def open(
-        cls, service: Service, cursor: Cursor, tables: Tables, codec: Codec, log: Log, chunk: int
+        cls, service: Service, cursor: Cursor, tables: Tables, codec: Codec, log: Log, seen: Seen, chunk: int
     ) -> "Aside":
         """Return it where a cursor says that it stood."""
         for partition in await log.ends(side_topics_of(service)):
             stream = Stream(*partition)
             tables.aside[stream] = Fed(cursor.aside.get(stream.name, Place()))
         offsets = {stream: fed.first for stream, fed in tables.aside.items()}
-        return cls(tables, codec, Intake(log, offsets, chunk=chunk), chunk)
+        return cls(tables, codec, Intake(log, offsets, chunk=chunk), seen, chunk)
 
     @property
     def ends(self) -> dict[Partition, int]:
@@ -47,7 +49,7 @@ class Aside:
         fed = False
         while self._tables.aside:
             arrivals, _ = await self._intake.take(FOREVER_US, self._chunk)
-            for *_, stream, stored in arrivals:
+            for *_, stream, stored in await self._seen.fresh(arrivals):
                 wanted = self._tables.wants_aside(stored.record.type)
                 if wanted and self._tables.aside[stream].lacks(stored.offset):
                     self._feed(stored)

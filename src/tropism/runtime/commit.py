@@ -18,6 +18,7 @@ from tropism.runtime.cursor import Cursor, Progress, places_of
 from tropism.runtime.following import reached
 from tropism.runtime.handler import Expired
 from tropism.runtime.inject import Opened
+from tropism.runtime.outbox import Outbox
 from tropism.runtime.patience import patiently
 from tropism.runtime.streams import Stream
 from tropism.runtime.values import Values
@@ -62,6 +63,7 @@ class Committer:
         live: bool,
         start_us: int,
         announces: bool,
+        outbox: Outbox | None,
     ) -> None:
         self._service = service
         self._consumer = consumer
@@ -76,7 +78,7 @@ class Committer:
         self._advance = advance
         self._live = live
         self._queue: deque[Item] = deque()
-        self._together = platform.log.capabilities.commit_domain == platform.state.commit_domain
+        self._outbox = outbox
         self._committing = 0
         self._expiring: set[tuple[str, str]] = set()
         self._admitted_us = start_us
@@ -166,6 +168,8 @@ class Committer:
         step = self._step()
         touched, self._touched = self._touched, False
         step.writes.extend(self._views(step.frontier_us))
+        if self._outbox is not None:
+            step.writes.extend(self._outbox.writes(step.outputs))
         if step.items or step.writes or step.outputs or touched:
             self._committing = len(step.items)
             self._stale = False
@@ -239,15 +243,14 @@ class Committer:
             self._account(item)
         self._cursor.places = places_of(self._progress)
         position = Position(msgspec.msgpack.encode(self._cursor), step.frontier_us)
-        outputs = step.outputs if self._together else ()
-        commit = Commit(self._lease, position, step.writes, outputs)
-        if step.outputs and not self._together:
-            # First the outputs: a crash in between repeats them, under the ids that they have now.
-            await patiently(self._platform.clock, lambda: self._platform.log.append(step.outputs))
+        commit = Commit(self._lease, position, step.writes, step.outputs if self._outbox is None else ())
         # Where the store cannot take it, nothing was applied, so nothing is lost: hold it, and try again.
         await patiently(self._platform.clock, lambda: self._platform.state.commit(commit))
         self._expiring.difference_update(self._expiries(step.items))
         self._values.committed([write for item in step.items for write in item.writes if _is_state(write)])
+        if self._outbox is not None and await self._outbox.publish():
+            # What is published is to be taken out of the outbox by the next commit, even if nothing comes.
+            self.poke()
 
     def _expiries(self, items: Sequence[Item]) -> list[tuple[str, str]]:
         events = [item.envelope.data for item in items if item.place is None]

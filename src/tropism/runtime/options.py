@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from tropism.runtime.attempts import GaveUp
 from tropism.runtime.shares import ALL_KEYS, Share
 
+REMEMBER_SECONDS = 3600.0
+"""How long ids are remembered where the log forgets them: an outage of a worker may take an hour."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
     """Bounds of a worker, and where event time begins.
 
     With ``ticks_from_us``, ticks are due from then on; otherwise from the first event. ``announces`` says
-    in the log how far it has come, for services in other processes.
+    in the log how far it has come, for services in other processes. ``remember_seconds`` is how long it
+    knows ids again that the log has forgotten.
     """
 
     holder: str = "worker"
@@ -24,3 +28,4 @@ class WorkerOptions:
     gave_up: GaveUp | None = None
     announces: bool = False
     share: Share = ALL_KEYS
+    remember_seconds: float = REMEMBER_SECONDS

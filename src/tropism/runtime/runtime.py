@@ -19,7 +19,7 @@ from tropism.runtime.dividing import divide
 from tropism.runtime.following import TOPIC, follow
 from tropism.runtime.handler import Expired, Handler, Shape, Tick
 from tropism.runtime.inject import Output
-from tropism.runtime.options import WorkerOptions
+from tropism.runtime.options import REMEMBER_SECONDS, WorkerOptions
 from tropism.runtime.patience import PatientLog, patiently
 from tropism.runtime.service import Service
 from tropism.runtime.shares import Share, plan_of
@@ -40,7 +40,8 @@ class RuntimeOptions:
     whatever is not yet known holds up what needs it, so that every run decides alike. Event time begins
     at ``start_us``, and ticks with it; by default with the first fact. ``holder`` tells the processes
     that ask for leases apart. ``gave_up`` is told of every dead letter. ``share`` says which of how many
-    workers of each service this is: the service must have been divided into so many.
+    workers of each service this is: the service must have been divided into so many. Where the log forgets
+    ids, services know them again for ``remember_seconds``.
     """
 
     live: bool = True
@@ -54,6 +55,7 @@ class RuntimeOptions:
     holder: str | None = None
     gave_up: GaveUp | None = None
     share: tuple[int, int] = (0, 1)
+    remember_seconds: float = REMEMBER_SECONDS
 
 
 class Runtime:
@@ -87,7 +89,7 @@ class Runtime:
         self.workers: dict[str, Worker] = {}
         self._tasks: list[asyncio.Task[None]] = []
         for service in self.services:
-            check(service, platform)
+            check(service)
         check_share(self.options)
         if not self.options.live:
             check_cycles(everyone, self.watermarks)
@@ -130,6 +132,7 @@ class Runtime:
             ignore_unknown=options.ignore_unknown,
             gave_up=options.gave_up,
             announces=self._is_awaited_elsewhere(service),
+            remember_seconds=options.remember_seconds,
         )
 
     def _is_awaited_elsewhere(self, service: Service) -> bool:
@@ -332,19 +335,11 @@ def check_share(options: RuntimeOptions) -> None:
         )
 
 
-def check(service: Service, platform: Platform) -> None:
-    """Refuse, before anything runs, what the platform cannot keep.
+def check(service: Service) -> None:
+    """Refuse, before anything runs, what cannot be kept.
 
     Raises: NotSupportedError.
     """
-    together = platform.log.capabilities.commit_domain == platform.state.commit_domain
-    for handler in service.handlers:
-        if handler.guarantee == "effectively_once" and not together:
-            raise NotSupportedError(
-                f"Cannot run handler {handler.name!r} effectively once: log "
-                f"{platform.log.capabilities.commit_domain!r} and state {platform.state.commit_domain!r} "
-                f"do not commit together. Put both on one store, or declare at_least_once."
-            )
     for kind in service.events:
         words = {h.guarantee for h in service.handlers if kind in h.events}
         if "at_most_once" in words and len(words) > 1:

@@ -14,7 +14,7 @@ from tropism.core.time import MICROSECONDS
 from tropism.ports.log import Partition
 from tropism.ports.platform import Platform
 from tropism.ports.state import Lease, Position, Write
-from tropism.runtime.admission import Admission, Admitted
+from tropism.runtime.admission import Admission, Admitted, wanted_states
 from tropism.runtime.aside import Aside
 from tropism.runtime.attempts import Attempts
 from tropism.runtime.call import Caller, namespace_of
@@ -26,7 +26,9 @@ from tropism.runtime.expiring import Expiring
 from tropism.runtime.inject import Resource, Site
 from tropism.runtime.intake import Intake, least
 from tropism.runtime.options import WorkerOptions
+from tropism.runtime.outbox import open_outbox
 from tropism.runtime.patience import PatientLog, PatientState
+from tropism.runtime.seen import seen_by
 from tropism.runtime.service import Service
 from tropism.runtime.sources import Sources, resources_of, topics_of, ttls_of
 from tropism.runtime.streams import Stream
@@ -98,6 +100,7 @@ class Worker:
         self._tables = Tables(name, self._consumer, self.service.views, platform.state, self._buried)
         await self._tables.load()
         self._progress: dict[Stream, Progress] = {}
+        outbox = await open_outbox(self._consumer, platform)
         await self._open_intakes()
         self._opened = {r.name: await r.open(self._site(r)) for r in resources_of(self.service.handlers)}
         known_us = position.watermark_us
@@ -117,6 +120,7 @@ class Worker:
             live=self._live,
             start_us=self._frontier_us,
             announces=self._options.announces,
+            outbox=outbox,
         )
         self._expiring = Expiring(
             name,
@@ -177,6 +181,7 @@ class Worker:
 
     async def _open_intakes(self) -> None:
         log, chunk = self._platform.log, self._options.chunk
+        self._seen = seen_by(self.service, self._platform, self._options.remember_seconds, live=self._live)
         ends = await log.ends(topics_of(self.service))
         streams = self._owned = self._sources.streams(ends, self._options.share)
         for stream in streams:
@@ -192,7 +197,7 @@ class Worker:
             chunk=chunk,
         )
         self._aside = await Aside.open(
-            self.service, self._cursor, self._tables, self._codec, log, self._options.chunk
+            self.service, self._cursor, self._tables, self._codec, log, self._seen, self._options.chunk
         )
 
     def _read(self, stream: Stream, offsets: Sequence[int]) -> None:
@@ -200,7 +205,7 @@ class Worker:
 
     def _store_views(self, frontier_us: int) -> list[Write]:
         """Return what is to be stored of the views with a commit, and note how far they are fed then."""
-        letters = self._tables.letters()
+        letters = [*self._tables.letters(), *self._seen.writes()]
         if not self._tables.are_due:
             return letters
         self._cursor.views = fed_places(self._tables.fed, self._intake.left())
@@ -244,6 +249,11 @@ class Worker:
     def taken(self) -> int:
         """How many records it has taken in, of all that it reads in order of time."""
         return sum(progress.taken for progress in self._progress.values()) if self.is_open else 0
+
+    @property
+    def repeated(self) -> int:
+        """How many events it left out, because the log holds them again under ids that it remembers."""
+        return self._seen.repeated if self.is_open else 0
 
     def latest(self, view: str, key: str) -> Any:
         """Return the first column of a view as of now, None where it is empty or not kept here."""
@@ -350,7 +360,8 @@ class Worker:
         if self._live:
             until_us = due_us = now_us
             self._cursor.first_us = self._cursor.first_us or now_us
-        admitted = self._admission.admit(arrivals, expired, due_us, after_us=self._frontier_us)
+        fresh = await self._seen.fresh(arrivals, self._progress)
+        admitted = self._admission.admit(fresh, expired, due_us, after_us=self._frontier_us)
         for stream, offset in self._intake.passed():
             self._progress[stream].pass_to(offset)
         await self._load_states(admitted)
@@ -360,14 +371,7 @@ class Worker:
         return bool(arrivals or expired) or (moved and not self._live)
 
     async def _load_states(self, admitted: Sequence[Admitted]) -> None:
-        if not self._stateful:
-            return
-        wanted: dict[str, list[str]] = {}
-        for item, deliveries in admitted:
-            for delivery in deliveries:
-                for namespace in self._stateful.get(delivery.handler, ()):
-                    wanted.setdefault(namespace, []).append(item.envelope.subject)
-        for namespace, keys in wanted.items():
+        for namespace, keys in wanted_states(self._stateful, admitted).items():
             await self._values.load(namespace, keys)
 
     def _advanced(self, to_us: int) -> None:

@@ -117,8 +117,10 @@ async def check_ids_are_stored_once(log: Log) -> None:
 
     Where ids are not remembered, it is stored as often as it is appended.
     """
+    # Where ids are remembered by partition, only the same key leads to the same one.
+    elsewhere = "elsewhere" if log.capabilities.dedup_scope == "topic" else "k"
     await log.append([record("a", data=b"1"), record("b", data=b"1"), record("a", data=b"2")])
-    await log.append([record("b", "elsewhere", data=b"2"), record("c", data=b"1")])
+    await log.append([record("b", elsewhere, data=b"2"), record("c", data=b"1")])
     found = [stored.record for page in (await read_all(log)).values() for stored in page]
     if not _remembers(log):
         require_equal(sorted(item.id for item in found), ["a", "a", "b", "b", "c"], "ids, none remembered")

@@ -28,7 +28,8 @@ class Simulation:
     """Services on one memory store and one virtual clock: started, crashed, started again.
 
     A crash abandons the runtime where it stands, as a killed process would: nothing is finished, no lease
-    is given back, and no call that was under way reaches the store any more.
+    is given back, and no call that was under way reaches the store any more. ``apart`` and ``dedup`` are the
+    store's: whether log and state commit together, and whether the log takes an id once.
     """
 
     services: Sequence[Service]
@@ -37,11 +38,18 @@ class Simulation:
     start_us: int = 0
     faults: Faults = field(default_factory=Faults)
     real_seconds: float = 0.0
+    apart: bool = False
+    dedup: bool = True
 
     def __post_init__(self) -> None:
         """Set up what outlives every crash."""
         self.clock = VirtualClock(self.start_us)
-        self.store = MemoryStore(clock=self.clock, partitions_default=self.options.partitions)
+        self.store = MemoryStore(
+            clock=self.clock,
+            partitions_default=self.options.partitions,
+            apart=self.apart,
+            dedup=self.dedup,
+        )
         self.errors: list[tuple[DeadLetter, Exception]] = []
         self.crashes = 0
         self._sources_us: int | None = None

@@ -201,7 +201,9 @@ def test_what_a_training_decoded_is_kept_for_the_next_and_mended_where_it_was_sp
     async def live():
         await filled(url, 50)
         store, memory = await open_sqlite(url), MemoryStore()
-        platform = Platform(store.log, memory.state, memory.blobs, MemoryCompute(threads=True), None)
+        platform = Platform(
+            store.log, memory.state, memory.blobs, MemoryCompute(threads=True), None, memory.queue
+        )
         model = Model(
             "m",
             decides_on=Seen,

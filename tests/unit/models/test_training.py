@@ -231,7 +231,7 @@ def test_what_lies_behind_newer_facts_of_another_model_is_no_newer_for_that():
         store = MemoryStore(partitions_default=1)
         for part in order:
             await store.log.append(part)
-        platform = Platform(store.log, store.state, store.blobs, MemoryCompute(), None)
+        platform = Platform(store.log, store.state, store.blobs, MemoryCompute(), None, store.queue)
         found = []
         for until_us in (10**9, 25, 24, 4):
             spec = await spec_of(model_of(), platform.log, request(until_us))

@@ -62,15 +62,8 @@ def two_stores() -> tuple[Platform, MemoryStore, MemoryStore, VirtualClock]:
     return Platform(one.log, other.state, one.blobs, MemoryCompute(), clock, one.queue), one, other, clock
 
 
-def test_effectively_once_needs_log_and_state_in_one_store() -> None:
-    """What the platform cannot keep is refused before anything runs, with what to do about it."""
-    platform, *_ = two_stores()
-    with pytest.raises(NotSupportedError, match="declare at_least_once"):
-        Runtime([answering([])], platform)
-
-
-@pytest.mark.parametrize("guarantee", ["at_least_once", "at_most_once"])
-def test_weaker_words_work_where_log_and_state_are_apart(guarantee: str) -> None:
+@pytest.mark.parametrize("guarantee", ["effectively_once", "at_least_once", "at_most_once"])
+def test_every_word_works_where_log_and_state_are_apart(guarantee: str) -> None:
     """Outputs reach the platform's own log, and state the platform's own state."""
     platform, one, other, _ = two_stores()
 
@@ -85,6 +78,7 @@ def test_weaker_words_work_where_log_and_state_are_apart(guarantee: str) -> None
         assert await answers(one) == [*"abc"]
         assert await other.log.ends(["answers"]) == {}
         assert len(await other.state.scan("s/state/n")) == 3
+        assert await other.state.scan("s/outbox") == []
 
     asyncio.run(main())
 

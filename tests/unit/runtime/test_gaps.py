@@ -10,7 +10,6 @@ from tests.weak_log import STRIDE, WeakLog
 
 from tropism import Event, Service
 from tropism.adapters.memory import MemoryCompute, MemoryStore, VirtualClock
-from tropism.cli.checkup import _behind
 from tropism.cli.tail import _first_at, _last
 from tropism.core.codec import Codec, record_of
 from tropism.core.envelope import Record
@@ -18,8 +17,9 @@ from tropism.models.reading import ranges_until, source_of
 from tropism.models.registry import read_registries
 from tropism.models.steps import read_topic
 from tropism.ports.platform import Platform
-from tropism.ports.state import Position
+from tropism.ports.state import Commit, Position
 from tropism.runtime.cursor import Cursor, Place
+from tropism.runtime.lag import Lag, lag_of
 from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.testing.simulation import quiet
 
@@ -30,6 +30,10 @@ class Asked(Event, type="asks.asked.v1", key="who"):
 
 class Answered(Event, type="answers.answered.v1", key="who"):
     who: str
+
+
+def ignore(event: Asked) -> None:
+    """Do nothing."""
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -104,15 +108,18 @@ def test_nobody_waits_behind_a_gap() -> None:
     async def main() -> None:
         log = await filled(30)
         store = MemoryStore()
-        platform = Platform(log, store.state, store.blobs, MemoryCompute(), VirtualClock())
-        waiting = await _behind(platform, ["asks"], None)
-        assert waiting >= 30
+        platform = Platform(log, store.state, store.blobs, MemoryCompute(), VirtualClock(), store.queue)
+        service = Service("s")
+        service.on(Asked)(ignore)
+        assert (await lag_of(platform, service)).events >= 30
         ends = await log.ends(["asks"])
         reached = {
             f"{topic}/{number}": Place(max(end - STRIDE + 2, 0)) for (topic, number), end in ends.items()
         }
+        lease, _ = await store.state.acquire("s", "here", lease_seconds=60)
         position = Position(msgspec.msgpack.encode(Cursor(places=reached)))
-        assert await _behind(platform, ["asks"], position) == 0
+        await store.state.commit(Commit(lease, position))
+        assert await lag_of(platform, service) == Lag("s", 0, None)
 
     run(main())
 
@@ -131,8 +138,8 @@ def test_a_service_reads_on_over_gaps_and_rests_at_the_end(live: bool) -> None:
 
     async def main() -> None:
         clock, log = VirtualClock(), WeakLog()
-        store = MemoryStore(monotonic=clock.monotonic)
-        platform = Platform(log, store.state, store.blobs, MemoryCompute(), clock)
+        store = MemoryStore(clock=clock)
+        platform = Platform(log, store.state, store.blobs, MemoryCompute(), clock, store.queue)
         names = [f"{n:03}" for n in range(60)]
         await log.append([asked(name) for name in names[:40]])
         runtime = Runtime([service], platform, options=RuntimeOptions(live=live, chunk=8))

@@ -63,7 +63,7 @@ def counting(name: str = "counting") -> Service:
 
 
 def platform_of(store: MemoryStore) -> Platform:
-    return Platform(store.log, store.state, store.blobs, MemoryCompute(), SystemClock())
+    return Platform(store.log, store.state, store.blobs, MemoryCompute(), SystemClock(), store.queue)
 
 
 async def publish(store: MemoryStore, *events: Event) -> None:

@@ -28,7 +28,9 @@ __all__ = [
 class MemoryStore:
     """A log, a state in the same commit domain, queues, and blobs; gone when the process ends.
 
-    ``clock`` is that of leases and delays; without one it is the machine's.
+    ``clock`` is that of leases and delays; without one it is the machine's. With ``apart``, log and state do
+    not commit together, as where they are different products; without ``dedup``, the log takes an id as often
+    as it comes, as Kafka does.
     """
 
     def __init__(
@@ -37,11 +39,15 @@ class MemoryStore:
         clock: Clock | None = None,
         partitions_default: int = PARTITIONS_DEFAULT,
         dedup_seconds: float = DEDUP_SECONDS,
+        apart: bool = False,
+        dedup: bool = True,
     ) -> None:
         clock = clock or SystemClock()
         domain = f"memory:{id(self):x}"
-        self.log = MemoryLog(domain, partitions_default=partitions_default)
-        self.state = MemoryState(self.log, monotonic=clock.monotonic)
+        self.log = MemoryLog(domain, partitions_default=partitions_default, dedup=dedup)
+        self.state = MemoryState(
+            MemoryLog(f"{domain}/state") if apart else self.log, monotonic=clock.monotonic
+        )
         self.queue = MemoryQueue(clock, domain, dedup_seconds=dedup_seconds)
         self.blobs = MemoryBlobs()
 

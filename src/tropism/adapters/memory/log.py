@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
+from math import inf
 
 from tropism.adapters.ends import Ends
 from tropism.adapters.records import (
@@ -17,7 +18,7 @@ from tropism.ports.log import Cursors, Partition
 
 
 class MemoryLog:
-    """A ``Log`` whose partitions are lists."""
+    """A ``Log`` whose partitions are lists. Without ``dedup`` it stores an id as often as it is appended."""
 
     def __init__(
         self,
@@ -25,12 +26,15 @@ class MemoryLog:
         *,
         partitions_default: int = PARTITIONS_DEFAULT,
         record_bytes_max: int = RECORD_BYTES_MAX,
+        dedup: bool = True,
     ) -> None:
         self._capabilities = Capabilities(
             durability="In memory: everything is lost when the process ends.",
             commit_domain=commit_domain,
+            dedup_seconds=inf if dedup else 0.0,
             record_bytes_max=record_bytes_max,
         )
+        self._dedup = dedup
         self._partitions_default = partitions_default
         self._topics: dict[str, list[list[Stored]]] = {}
         self._ids: dict[str, set[str]] = {}
@@ -67,7 +71,8 @@ class MemoryLog:
             partitions, ids = self._topic(record.topic, self._partitions_default)
             if record.id in ids:
                 continue
-            ids.add(record.id)
+            if self._dedup:
+                ids.add(record.id)
             partition = partitions[number]
             known_us = max(record.time_us, partition[-1].known_us) if partition else record.time_us
             partition.append(Stored(number, len(partition), known_us, record))
