@@ -11,6 +11,7 @@ from tropism.ports.log import Log, Partition
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Lease, Position, State
 from tropism.runtime.cursor import Cursor, Place
+from tropism.runtime.outbox import open_outbox
 from tropism.runtime.service import Service
 from tropism.runtime.shares import Plan, Share, check_count, plan_consumer
 from tropism.runtime.sources import kinds_of, topics_of
@@ -42,6 +43,11 @@ async def divide(platform: Platform, service: Service, count: int, *, holder: st
         if before.count == count and (count == 1 or before.partitions == partitions):
             return before
         stood = [await _held(stack, state, each.consumer(name), holder) for each in before.shares()]
+        for each, (old, position) in zip(before.shares(), stood, strict=True):
+            # Where log and state are apart, a worker that died may have left outputs to be published.
+            outbox = await open_outbox(each.consumer(name), platform)
+            if outbox is not None:
+                await state.commit(Commit(old, position, outbox.writes(())))
         cursors = [_cursor(position) for _, position in stood]
         parts = list(zip(before.shares(), cursors, strict=True))
         cursor = Cursor(
