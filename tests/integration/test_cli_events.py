@@ -83,7 +83,9 @@ def test_a_time_that_not_every_calendar_can_tell_does_not_come_in(shop):
     for time in ("9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00", "9000-01-01"):
         error = shop.run(*arguments, time, code=1).err
         assert f"Cannot read time '{time}': it lies outside of the years 1000 to 8999." in error
-    shop.write("old.csv", "order,amount,known\na,1,9999-12-31T23:59:59-05:00\nb,1,2026-01-01\nc,1,0500-01-01\n")
+    shop.write(
+        "old.csv", "order,amount,known\na,1,9999-12-31T23:59:59-05:00\nb,1,2026-01-01\nc,1,0500-01-01\n"
+    )
     done = shop.run("events", "import", "old.csv", "--type", PAID, "--time", "known", "--json", code=1)
     assert (done.json["imported"], done.json["rejected"]) == (1, 2)
     assert "Rejected line 2: column 'known' lies outside of the years 1000 to 8999." in done.err

@@ -4,7 +4,6 @@ import signal
 from pathlib import Path
 
 import pytest
-
 from tests.integration.conftest import is_alive
 
 EVENTS = """

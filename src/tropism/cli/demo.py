@@ -40,11 +40,16 @@ def _finite(value: float | None) -> float | None:
 @commands.command()
 def flights(
     until: Annotated[
-        str | None, typer.Option(help="Leave out what became known at or after this date (midnight UTC).", metavar="DATE")
+        str | None,
+        typer.Option(
+            help="Leave out what became known at or after this date (midnight UTC).", metavar="DATE"
+        ),
     ] = None,
     speed: Annotated[
         float | None,
-        typer.Option(min=1.0, callback=_finite, help="Event seconds a second, to watch; unbounded by default."),
+        typer.Option(
+            min=1.0, callback=_finite, help="Event seconds a second, to watch; unbounded by default."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every training.")] = 0,
     folder: Annotated[Path, typer.Option(help="Where log, state and artifacts are kept.")] = Path(

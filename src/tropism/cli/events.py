@@ -84,7 +84,9 @@ def import_(
     ] = None,
     id: Annotated[
         str | None,
-        typer.Option("--id", help="The column of the events' ids; otherwise they derive from name and content."),
+        typer.Option(
+            "--id", help="The column of the events' ids; otherwise they derive from name and content."
+        ),
     ] = None,
     field: Annotated[
         list[str] | None,

@@ -77,7 +77,7 @@ def settings_of(folder: Path) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A run's platform, the process that runs the loop on it, if that is another one, and whether it goes on."""
+    """A run's platform, the process that runs the loop on it, if another one does, and whether it goes on."""
 
     platform: Platform
     beside: Beside | None

@@ -217,7 +217,9 @@ def drift_of(results: Results) -> tuple[HeatRow, ...]:
         sketch = msgspec.convert(window["features"], FeatureSketch)
         weeks[place] = weeks[place].merged(sketch) if place in weeks else sketch
     # In a week with several champions, the one that decided most of it is shown.
-    shown = {place[0]: place for place in sorted(weeks, key=lambda at: weeks[at].rows) if place[1] in references}
+    shown = {
+        place[0]: place for place in sorted(weeks, key=lambda at: weeks[at].rows) if place[1] in references
+    }
     found: dict[str, dict[int, float | None]] = {name: {} for name in results.rows.names}
     for start_us, place in sorted(shown.items()):
         sketch, reference = weeks[place], references[place[1]]
