@@ -128,6 +128,40 @@ def test_wrong_settings_are_named(folder, text, told):
     assert told in folder.run("run", "--list", code=1).err
 
 
+def test_what_is_wrong_with_the_users_own_is_not_to_be_reported(folder):
+    """One line each that says what to mend, and none that asks to report it."""
+    bounded = APP.replace("order: str", "order: Annotated[str, msgspec.Meta(ge=1)]")
+    folder.write("bounded.py", "import msgspec\nfrom typing import Annotated\n" + bounded)
+    folder.write("shop.py", APP)
+    (folder.path / "latin.json").write_bytes(b'{"order": "caf\xe9", "amount": 1}')
+    paid, bad = "orders.paid.v1", "\udce9"
+    errors = [
+        folder.run("events", "publish", paid, *data, "--app", app, code=1).err
+        for app, data in (
+            ("bounded:app", ("--data", "{}")),
+            ("shop:app", ("--file", "latin.json")),
+            ("shop:app", ("--data", f'{{"order": "{bad}", "amount": 1}}')),
+        )
+    ]
+    (folder.path / "tropism.toml").mkdir()
+    errors.append(folder.run("models", "list", code=1).err)
+    for error, told in zip(errors, ("Mend the class.", "'", "is not UTF-8", "Make it a file"), strict=True):
+        assert told in error
+        assert "report it" not in error
+        assert error.count("\n") == 1
+
+
+def test_control_characters_of_events_reach_no_terminal(folder):
+    folder.write("shop.py", APP)
+    shop = ("--app", "shop:app")
+    paid = ("events", "publish", "orders.paid.v1", "--data", '{"order": "\\u001b[2J\\u009b", "amount": 1}')
+    folder.run(*paid, *shop)
+    shown = folder.run("events", "tail", *shop).out
+    assert "\x1b" not in shown
+    assert "\x9b" not in shown
+    assert "\\x1b[2J" in shown
+
+
 def test_unknown_service_and_wrong_url(folder):
     folder.write("shop.py", APP)
     app = ("--app", "shop:app")

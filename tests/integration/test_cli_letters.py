@@ -57,6 +57,9 @@ def test_the_whole_life_of_dead_letters(shop):
     assert found[0]["attempts"] == 1
 
     assert len(shop.run("dead-letters", "list", "--service", "other", "--json").json["dead_letters"]) == 1
+    for command in ("list", "redrive", "discard"):
+        error = shop.run("dead-letters", command, "--service", "bokks", code=1).err
+        assert "none of that name has run here. Name one of ['books', 'other']." in error
     table = shop.run("dead-letters", "list").out
     assert "ValueError: no account for this" in table
     shown = shop.run("dead-letters", "show", "e-a").out

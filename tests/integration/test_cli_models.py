@@ -152,6 +152,7 @@ def test_changed_code_is_told_and_leaves_with_code_1_if_it_predicts_otherwise(la
         (("train", "nobody"), "Name one of ['verdict']"),
         (("reproduce", "nobody@1"), "Name one of ['verdict']"),
         (("show", "verdict", "--at", "yesterday"), "is not ISO 8601"),
+        (("show", "verdict@1", "--at", "2026-01-31"), "Name the model alone, or leave --at away."),
     ],
 )
 def test_what_cannot_be_is_one_line_with_a_remedy(law, arguments, told):

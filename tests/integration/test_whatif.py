@@ -93,6 +93,29 @@ def test_a_model_of_ones_own_and_labels_after_rows(folder, table):
     assert found["never_known"] == 0
 
 
+def test_a_model_of_ones_own_that_raises_is_named_and_not_to_be_reported(folder, table):
+    folder.write(
+        "mine.py",
+        "import sys\n"
+        "from tropism.whatif.trainers import train_logistic\n"
+        "def train(rows, seed):\n"
+        "    if any(name.endswith('baselines') for name in frames()):\n"
+        "        raise ZeroDivisionError('no rows')\n"
+        "    return train_logistic(rows, seed)\n"
+        "def frames():\n"
+        "    frame = sys._getframe()\n"
+        "    while frame is not None:\n"
+        "        yield frame.f_globals['__name__']\n"
+        "        frame = frame.f_back\n",
+    )
+    columns = PLAIN[: PLAIN.index("--model")]
+    error = folder.run("whatif", table, *columns, "--model", "mine:train", code=1).err
+    assert (
+        "Cannot use --model 'mine:train': training or predicting raised ZeroDivisionError: no rows." in error
+    )
+    assert "report it" not in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

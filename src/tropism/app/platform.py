@@ -40,6 +40,10 @@ def read_settings(folder: Path = Path(), environment: Mapping[str, str] | None =
             found = tomllib.loads(path.read_text("utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InvalidInputError(f"Cannot read {str(path)!r}: {error}. Mend the file.") from error
+        except OSError as error:  # such as a folder of that name
+            raise InvalidInputError(
+                f"Cannot read {str(path)!r}: {error.strerror}. Make it a file that you may read."
+            ) from error
     unknown = sorted(set(found) - set(PORTS) - {"app"})
     if unknown:
         raise InvalidInputError(

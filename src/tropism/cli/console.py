@@ -1,6 +1,7 @@
 """What commands say: reports on standard output, everything else on standard error."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,11 @@ from typing import Any
 def say(text: str) -> None:
     """Write a line of progress or advice to standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+def visible(text: str) -> str:
+    """Return text with its control characters spelled out: what comes from outside moves no cursor."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 @contextmanager
@@ -43,7 +49,7 @@ def print_json(document: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -> None:
     """Write rows as a table to standard output, or say on standard error that there are none."""
-    found = [["-" if value is None else str(value) for value in row] for row in rows]
+    found = [["-" if value is None else visible(str(value)) for value in row] for row in rows]
     if not found:
         say(none)
     elif sys.stdout.isatty():

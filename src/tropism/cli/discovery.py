@@ -117,8 +117,17 @@ def place_of(error: BaseException) -> str:
 
 
 def types_of(app: App) -> Codec:
-    """Return the codec of every event type that an app knows."""
+    """Return the codec of every event type that an app knows.
+
+    Raises: InvalidInputError if one of its classes declares what cannot be.
+    """
     from tropism.runtime.runtime import codec_of
 
     kept: list[Any] = [kind for view in app.views for kind in view.on]
-    return codec_of(app.services, (*app.events, *kept))
+    try:
+        return codec_of(app.services, (*app.events, *kept))
+    except (TypeError, ValueError) as error:  # such as a bound on a text's value
+        raise InvalidInputError(
+            f"Cannot use the event types of app {app.name!r}: {' '.join(str(error).split()).rstrip('.')}. "
+            f"Mend the class."
+        ) from error

@@ -77,7 +77,7 @@ class Rejects:
             self._file.close()
 
     def forget_stale(self, file: Path) -> None:
-        """Remove what an earlier import of a file rejected, now that nothing is, where nobody chose it."""
+        """Remove what an earlier import of a file rejected, if nothing is now and nobody chose the place."""
         if self._file is None and self.path == rejects_of(file):
             self.path.unlink(missing_ok=True)
 

@@ -7,10 +7,11 @@ from typing import Any
 import typer
 
 from tropism.app.platform import open_platform, read_settings
-from tropism.cli.console import confirm, print_json, print_table, say
+from tropism.cli.console import confirm, print_json, print_table, say, visible
+from tropism.cli.discovery import load_app
 from tropism.cli.looking import open_to_look
 from tropism.core.codec import cloud_event
-from tropism.core.errors import InvalidInputError, NotFoundError
+from tropism.core.errors import InvalidInputError, NotFoundError, TropismError
 from tropism.core.time import iso
 from tropism.ports.platform import Platform
 from tropism.runtime import dead
@@ -63,7 +64,7 @@ def _named(id: str, letters: Sequence[DeadLetter]) -> DeadLetter:
 async def print_list(service: str | None, *, json: bool) -> None:
     """Print the dead letters of a service, or of all."""
     async with open_to_look(read_settings()) as platform:
-        letters = await dead_letters(platform.state, service or "", count_max=_NO_BOUND)
+        letters = await _of_service(platform, service)
     if json:
         print_json({"count": len(letters), "dead_letters": [_told(letter) for letter in letters]})
         return
@@ -95,9 +96,9 @@ async def print_one(id: str, *, json: bool) -> None:
         "data": data,
     }
     for name, value in facts.items():
-        print(f"{name + ':':<10} {value}")
+        print(f"{name + ':':<10} {visible(str(value))}")
     for number, line in enumerate(letter.history, 1):
-        print(f"{f'try {number}:':<10} {line}")
+        print(f"{f'try {number}:':<10} {visible(line)}")
 
 
 def _told(letter: DeadLetter) -> dict[str, Any]:
@@ -134,7 +135,27 @@ async def discard(choice: Choice, *, yes: bool, json: bool) -> None:
 
 
 async def _chosen(platform: Platform, choice: Choice) -> list[DeadLetter]:
-    return choice.of(await dead_letters(platform.state, choice.service or "", count_max=_NO_BOUND))
+    return choice.of(await _of_service(platform, choice.service))
+
+
+async def _of_service(platform: Platform, service: str | None) -> list[DeadLetter]:
+    """Return the letters of a service, or of all. Raises: NotFoundError for a service that nobody knows."""
+    letters = list(await dead_letters(platform.state, service or "", count_max=_NO_BOUND))
+    if service is not None and not letters:
+        known = {*dict(await platform.state.positions()), *_services_of_app()} - {dead.CONSUMER}
+        if service not in known:
+            raise NotFoundError(
+                f"Cannot find service {service!r}: none of that name has run here. "
+                f"Name one of {sorted(known)}."
+            )
+    return letters
+
+
+def _services_of_app() -> list[str]:
+    try:
+        return [service.name for service in load_app().services]
+    except TropismError:  # letters are looked after without an app, too
+        return []
 
 
 async def _in_parts(

@@ -24,13 +24,22 @@ def read_data(data: str | None, file: Path | None) -> bytes:
             'Write --data \'{"field": "value"}\'.'
         )
     if data is not None:
-        return data.encode()
+        return _encoded(data)
     assert file is not None  # noqa: S101 (one of the two is given)
     try:
         return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise InvalidInputError(
             f"Cannot read {str(file)!r}: {error.strerror}. Name a file that exists, or '-'."
+        ) from error
+
+
+def _encoded(data: str) -> bytes:
+    try:
+        return data.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            "Cannot publish: what --data holds is not UTF-8. Convert it, or use --file."
         ) from error
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from tropism.app.app import App
 from tropism.app.platform import open_platform, read_settings
-from tropism.cli.console import say
+from tropism.cli.console import say, visible
 from tropism.cli.discovery import place_of, types_of
 from tropism.core.errors import InvalidInputError
 from tropism.runtime.dead import DeadLetter
@@ -86,10 +86,11 @@ async def serve(
 
 
 def _tell_given_up(letter: DeadLetter, error: Exception) -> None:
-    say(
+    told = (
         f"{letter.handler or letter.service} gave up on {letter.record.type} {letter.record.id!r} after "
         f"{letter.attempts} attempts: {letter.cause}{place_of(error)}. See 'tropism dead-letters'."
     )
+    say(visible(told))
 
 
 async def _announce(app: App, runtime: Runtime) -> None:

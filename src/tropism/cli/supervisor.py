@@ -203,8 +203,7 @@ class Supervisor:
         while True:
             try:
                 await self._reload(sources)
-            except Exception as error:  # noqa: BLE001 (the services must not end with it)
-                # Whatever it is, such as a process that cannot be started: the services are at work.
+            except Exception as error:  # noqa: BLE001 (whatever it is, the services are at work)
                 told = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
                 if told != last:
                     say(f"Cannot reload: {told}. The services go on as they were; save a file to try again.")

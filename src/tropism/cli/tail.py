@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from tropism.app.platform import open_platform, read_settings
-from tropism.cli.console import say
+from tropism.cli.console import say, visible
 from tropism.cli.discovery import load_app, types_of
 from tropism.cli.looking import open_to_look
 from tropism.cli.publish import instant_of
@@ -111,7 +111,7 @@ async def _first_at(log: Log, partition: Partition, end: int, moment_us: int) ->
 
 
 async def _from(log: Log, cursors: Cursors, *, follow: Sequence[str] = ()) -> AsyncIterator[Stored]:
-    """Yield what lies behind the cursors; to follow is to wait for more, and for topics yet to begin."""
+    """Yield what lies behind the cursors; to follow topics is to wait for more, and for new ones."""
     while True:
         intake = Intake(log, {Stream(*place): offset for place, offset in cursors.items()}, chunk=_CHUNK)
         reached: Cursors = cursors
@@ -184,4 +184,4 @@ async def _print_array(events: AsyncIterator[Stored]) -> None:
 def _line(stored: Stored) -> str:
     record = stored.record
     data = record.data.decode("utf-8", "backslashreplace")
-    return f"{iso(record.time_us):<27} {record.type} {record.subject or '-'} {data}"
+    return visible(f"{iso(record.time_us):<27} {record.type} {record.subject or '-'} {data}")

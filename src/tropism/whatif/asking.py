@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from tropism.core.errors import InvalidInputError, TropismError
 from tropism.models.progress import Progress, Say
-from tropism.whatif.compare import compare
+from tropism.models.rows import Train
+from tropism.whatif.compare import Comparison, compare
 from tropism.whatif.policy import policy_for
-from tropism.whatif.replay import replay
+from tropism.whatif.replay import Replayed, replay
 from tropism.whatif.story import Answer
-from tropism.whatif.table import Roles, read_table
-from tropism.whatif.trainers import trainer
+from tropism.whatif.table import Roles, Table, read_table
+from tropism.whatif.trainers import MODELS, trainer
 
 WORKER_ROWS = 20_000
 """From so many rows on, the calendar's trainings are given to another process."""
@@ -40,17 +42,33 @@ async def ask(question: Question, say: Say = lambda _: None) -> Answer:
     train = trainer(question.model)
     policy = policy_for(len(table), timedelta(microseconds=table.span_us))
     replayed = await replay(table, train, policy, question.seed, say)
-    comparison = await asyncio.to_thread(
-        compare,
-        table,
-        replayed,
-        train,
-        question.seed,
-        workers=_workers(len(table)),
-        say=lambda name, done, total: say(Progress(name, done, total)),
-    )
+    comparison = await _compared(question, table, replayed, train, say)
     seconds = time.monotonic() - started
     return Answer(table, question.model, policy, question.seed, replayed, comparison, seconds)
+
+
+async def _compared(
+    question: Question, table: Table, replayed: Replayed, train: Train, say: Say
+) -> Comparison:
+    try:
+        return await asyncio.to_thread(
+            compare,
+            table,
+            replayed,
+            train,
+            question.seed,
+            workers=_workers(len(table)),
+            say=lambda name, done, total: say(Progress(name, done, total)),
+        )
+    except TropismError:
+        raise
+    except Exception as error:
+        if question.model in MODELS:
+            raise
+        told = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+        raise InvalidInputError(
+            f"Cannot use --model {question.model!r}: training or predicting raised {told}. Mend it."
+        ) from error
 
 
 def _workers(rows: int) -> int:

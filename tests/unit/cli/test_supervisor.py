@@ -63,7 +63,12 @@ def test_a_process_that_cannot_be_started_is_tried_again_after_pauses_that_doubl
 
 
 async def failing_starts(monkeypatch, said):
+    thrice = asyncio.Event()
+    starts = iter(range(4))
+
     async def start(*_):
+        if next(starts, 3) == 3:
+            thrice.set()
         raise OSError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(supervisor.Child, "start", start)
@@ -71,8 +76,7 @@ async def failing_starts(monkeypatch, said):
     made = Supervisor(OPTIONS)
     made._change({"billing"}, set())
     async with asyncio.timeout(10):
-        while sum("Starting again" in line for line in said) < 3:  # noqa: ASYNC110 (lines wake nobody)
-            await asyncio.sleep(0)
+        await thrice.wait()
     pauses = [line.partition(" s: ")[0].split()[-1] for line in said if "Starting again" in line]
     assert pauses[:3] == ["0.001", "0.002", "0.004"]
     assert "it cannot be started (Resource temporarily unavailable)" in said[0]

@@ -77,7 +77,7 @@ def settings_of(folder: Path) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A run's platform, the process beside it that runs the loop, if any, and whether it goes on."""
+    """A run's platform, the process that runs the loop on it, if another one does, and whether it goes on."""
 
     platform: Platform
     beside: Beside | None
