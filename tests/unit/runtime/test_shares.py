@@ -18,6 +18,7 @@ from tropism.core.codec import Codec, record_of
 from tropism.core.envelope import Record
 from tropism.core.errors import ConflictError, InvalidInputError, NotSupportedError
 from tropism.ports.platform import Platform
+from tropism.ports.state import Commit, Position, Write
 from tropism.runtime.dividing import divide
 from tropism.runtime.handler import Tick
 from tropism.runtime.inject import use as inject
@@ -247,6 +248,27 @@ def test_a_service_is_divided_only_when_nobody_is_at_work() -> None:
             with pytest.raises(ConflictError):
                 await divide(platform_of(store), counting(), 3, holder="elsewhere")
             assert (await plan_of(store.state, "counting")).count == 2
+
+    asyncio.run(main())
+
+
+def test_what_a_dead_worker_had_not_published_is_published_before_dividing() -> None:
+    """Where log and state are apart, outputs left in an outbox find their way, once."""
+
+    async def main() -> None:
+        store = MemoryStore(apart=True)
+        await store.log.create_topics({"asks": 4, "answers": 4})
+        left = Answered(who="k", number=1, count=1)
+        record = record_of(left, Codec([Answered]).encode(left), id="a", time_us=1)
+        lease, _ = await store.state.acquire("counting", "dead", lease_seconds=0.0)
+        entry = Write("counting/outbox", f"{0:020}", msgspec.msgpack.encode(record))
+        await store.state.commit(Commit(lease, Position(None, 0), [entry]))
+        await store.state.release(lease)
+        await divide(platform_of(store), counting(), 2, holder="here")
+        assert await answers(store) == [left]
+        assert list(await store.state.scan("counting/outbox")) == []
+        await divide(platform_of(store), counting(), 3, holder="here")
+        assert await answers(store) == [left]
 
     asyncio.run(main())
 
