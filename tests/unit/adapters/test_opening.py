@@ -14,7 +14,8 @@ from tropism.ports.opening import open_url, without_secrets
     ("url", "shown"),
     [
         ("sqlite:///./.tropism/tropism.db", "sqlite:///./.tropism/tropism.db"),
-        ("postgresql://u@h:5432/d?schema=s", "postgresql://u@h:5432/d?schema=s"),
+        ("postgresql://u@h:5432/d?schema=s", "postgresql://***@h:5432/d?schema=s"),
+        ("nats://token@h:4222", "nats://***@h:4222"),
         ("postgresql://u:pw@h/d", "postgresql://u:***@h/d"),
         ("postgresql://u:p@w/x?y@h/d", "postgresql://u:***@h/d"),
         ("nats://:pw@h:4222", "nats://:***@h:4222"),
