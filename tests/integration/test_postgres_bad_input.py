@@ -24,7 +24,7 @@ from tropism.core.errors import (
 from tropism.ports.state import Commit, Position, Write
 from tropism.testing.checks import settle
 
-SECRET = "s3cr3t-Pa55"  # noqa: S105 - it must not be found in any text
+SECRET = "s3cr3t-Pa55"  # noqa: S105 (it must not be found in any text)
 
 
 @pytest.fixture(scope="module")
@@ -327,7 +327,7 @@ async def first_is(store, base, name, topic):
 async def waits_for_a_lock(base):
     query = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     async with asyncio.timeout(30):
-        while not await asyncio.to_thread(ask, base, query):  # noqa: ASYNC110 - the server decides
+        while not await asyncio.to_thread(ask, base, query):  # noqa: ASYNC110 (the server decides)
             await asyncio.sleep(0.02)
 
 

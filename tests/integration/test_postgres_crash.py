@@ -86,7 +86,7 @@ def test_nothing_acknowledged_is_lost(crashes, harm):
 
 async def reaches(acked, count):
     async with asyncio.timeout(60):
-        while min(acked.values()) < count:  # noqa: ASYNC110 - other tasks count
+        while min(acked.values()) < count:  # noqa: ASYNC110 (other tasks count)
             await asyncio.sleep(0.01)
 
 

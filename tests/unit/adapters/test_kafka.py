@@ -14,7 +14,7 @@ from tropism.core.envelope import Record, Stored
 from tropism.core.errors import CorruptError, InvalidInputError, TropismError, UnavailableError
 from tropism.ports.opening import open_url
 
-SECRET = "topsecret"  # noqa: S105 - it is looked for where none may be
+SECRET = "topsecret"  # noqa: S105 (it is looked for where none may be)
 
 
 def message(key, value, headers, *, offset=3, sent_ms=5):

@@ -10,11 +10,12 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from tropism.adapters.kafka import codes
 from tropism.adapters.kafka.messages import Encoded
 from tropism.ports.log import Partition
 
 HEAR_SECONDS = 0.1
-IDLE_SECONDS = 1.0
+FULL_SECONDS, IDLE_SECONDS = 0.002, 1.0
 
 Heard = Callable[[KafkaError | None, Message], None]
 
@@ -81,6 +82,7 @@ def batch_of(outgoing: Sequence[Outgoing], done: Callable[[Batch], None]) -> Bat
 def produce(producer: Producer, each: Outgoing, heard: Heard) -> None:
     """Queue a message. Raises: BufferError if the queue is full; KafkaException."""
     key, value, headers = each.message
+    # Lists being invariant, one of bytes alone is not what it declares; it takes it as it is, uncopied.
     producer.produce(each.topic, value, key, each.where[1], on_delivery=heard, headers=headers)  # type: ignore[arg-type]
 
 
@@ -168,9 +170,10 @@ class Appender:
                 produce(producer, each, heard)
             except BufferError as error:
                 if time.monotonic() >= deadline:
-                    raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from error  # noqa: SLF001
+                    raise KafkaException(KafkaError(codes.QUEUE_FULL)) from error
                 self._under_way.set()
-                time.sleep(0.002)
+                # In this thread of its own: what hears of deliveries makes room, and gives no sign of it.
+                time.sleep(FULL_SECONDS)
             else:
                 return
 

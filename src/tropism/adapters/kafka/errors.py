@@ -4,11 +4,12 @@ import logging
 
 from confluent_kafka import KafkaError, KafkaException
 
+from tropism.adapters.kafka import codes
 from tropism.core.errors import CorruptError, InvalidInputError, TropismError, UnavailableError
 
 LOGGER = logging.getLogger("tropism.kafka")
 
-_LOGIN = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}  # noqa: SLF001
+_LOGIN = {codes.AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, codes.SSL}
 _RIGHTS = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -58,7 +59,7 @@ def translated(error: KafkaError | None, what: str, name: str, complaints: Compl
             f"Cannot {what} {name!r}: a record is larger than the broker takes ({told}). "
             f"Raise max.message.bytes there, or set message.max.bytes in the URL to what it is."
         )
-    if code == KafkaError._BAD_MSG:  # noqa: SLF001 - librdkafka's own codes begin with an underscore
+    if code == codes.BAD_MESSAGE:
         return CorruptError(f"Cannot {what} {name!r}: stored bytes are damaged ({told}). Restore the topic.")
     return UnavailableError(
         f"Cannot {what} {name!r}: the brokers do not answer as they should ({told}). "

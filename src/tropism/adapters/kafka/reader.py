@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from tropism.adapters.kafka import codes
 from tropism.adapters.kafka.appending import settle
 from tropism.adapters.kafka.errors import LOGGER, Complaints
 from tropism.adapters.kafka.messages import stored_of
@@ -100,7 +101,7 @@ class Reader:
         def run() -> None:
             try:
                 found: object = call()
-            except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
+            except BaseException as error:  # noqa: BLE001 (it is raised where the call was made)
                 found = error
             self._tell(settle, future, found)
 
@@ -139,7 +140,7 @@ class Reader:
         self._asked = self._watched.keys()
         try:
             grown = self._take(LISTEN_SECONDS if self._watched else 0.0)
-        except Exception as error:  # noqa: BLE001 - the thread must outlive what a record may do to it
+        except Exception as error:  # noqa: BLE001 (the thread must outlive what a record may do to it)
             # Whoever reads next is told; the client goes on trying by itself.
             LOGGER.info("Listening failed: %s.", type(error).__name__)
             return False
@@ -181,7 +182,7 @@ class Reader:
                 targets = {each: max(ends.get(each, 0), least.get(each, 0)) for each in wanting}
                 continue
             if time.monotonic() >= deadline:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - that is its name
+                raise KafkaException(KafkaError(codes.TIMED_OUT))
             self._take(LISTEN_SECONDS)
         found = {each: page.finish() for each, page in pages.items()}
         return {each: page for each, page in found.items() if page}
@@ -263,14 +264,14 @@ class Reader:
             error = message.error()
             if error is not None:
                 self._note(error, found, message)
-            elif found is not None and message.offset() >= found[1].next:  # type: ignore[operator]
+            elif found is not None and (message.offset() or 0) >= found[1].next:
                 track = found[1]
                 track.put(stored_of(message, found[0][0], track.known_us), len(message) + _FRAME_BYTES)
         self._hold_back(moved)
         return moved
 
     def _note(self, error: KafkaError, found: tuple[Partition, Track] | None, message: Message) -> None:
-        if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - that is its name
+        if error.code() != codes.PARTITION_END:
             self._complaints.note(error)
         elif found is not None:
             # Up to here there is nothing more, though the last offsets may hold no record.

@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from tropism.adapters.kafka import codes
 from tropism.adapters.kafka.address import Address
 from tropism.adapters.kafka.errors import LOGGER, Complaints, error_of, translated
 from tropism.adapters.records import check_topics
@@ -19,11 +20,12 @@ from tropism.ports.log import Partition
 
 T = TypeVar("T")
 
+AGAIN_SECONDS = 0.05
 _NAME_MAX = 249
 _LATEST = -1
 _ODD = re.compile(r"[^A-Za-z0-9._-]|_(?=x)")
-_GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # noqa: SLF001
-_NO_WAY = {KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE, KafkaError.INVALID_CONFIG}  # noqa: SLF001
+_GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, codes.UNKNOWN_TOPIC, codes.UNKNOWN_PARTITION}
+_NO_WAY = {KafkaError.UNSUPPORTED_VERSION, codes.UNSUPPORTED_FEATURE, KafkaError.INVALID_CONFIG}
 
 
 def kafka_name(prefix: str, topic: str) -> str:
@@ -62,7 +64,7 @@ def latest_of(
                     raise KafkaException(each.error)
         if again:
             # A leader is being chosen, say: asked again at once it would not be there yet.
-            time.sleep(0.05)
+            time.sleep(AGAIN_SECONDS)
         wanted = again
     return found
 

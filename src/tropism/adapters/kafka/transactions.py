@@ -131,7 +131,7 @@ class _Job:
             return False
         try:
             self.outgoing = self._prepare()
-        except Exception as error:  # noqa: BLE001 - it is raised where the call was made
+        except Exception as error:  # noqa: BLE001 (it is raised where the call was made)
             self.fail(error)
             return False
         return True

@@ -119,7 +119,7 @@ class Writer:
             for start in range(0, len(drafts), BATCH_COUNT_MAX):
                 for new in await self._persist(drafts[start : start + BATCH_COUNT_MAX]):
                     counts[id(first[new.record.id])] += 1
-        except Exception as error:  # noqa: BLE001 - whatever it was, the callers are who must know
+        except Exception as error:  # noqa: BLE001 (whatever it was, the callers are who must know)
             for wanted in taken:
                 if not wanted.done.done():
                     wanted.done.set_exception(error)

@@ -1,6 +1,6 @@
 """PostgreSQL's errors as ours, by what the caller should do."""
 
-from struct import error as StructError  # noqa: N812 - struct's only error, named like what it is
+from struct import error as StructError  # noqa: N812 (struct's only error, named like what it is)
 
 import psycopg
 

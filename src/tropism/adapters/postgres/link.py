@@ -113,4 +113,4 @@ def closed_error(name: str) -> UnavailableError:
 
 def _pause(tries: int) -> float:
     # Spread, so that those who stood in each other's way do not meet again.
-    return float(min(0.01 * 2**tries, _PAUSE_SECONDS_MAX)) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    return float(min(0.01 * 2**tries, _PAUSE_SECONDS_MAX)) * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)

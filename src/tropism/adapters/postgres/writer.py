@@ -108,7 +108,7 @@ class Writer:
         except asyncio.CancelledError:
             self._settle_all(waiting, closed_error(self._address.name))
             raise
-        except Exception as error:  # noqa: BLE001 - whatever failed, nobody may wait for ever
+        except Exception as error:  # noqa: BLE001 (whatever failed, nobody may wait for ever)
             if len(group) == 1 or _is_away(error):
                 self._settle_all(waiting, error)
                 return
@@ -158,5 +158,5 @@ def _settle(operation: Operation[T], done: asyncio.Future[T], rows: list[Row]) -
         return
     try:
         done.set_result(operation.read(rows))
-    except Exception as error:  # noqa: BLE001 - whatever failed, nobody may wait for ever
+    except Exception as error:  # noqa: BLE001 (whatever failed, nobody may wait for ever)
         done.set_exception(error)

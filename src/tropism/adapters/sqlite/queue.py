@@ -104,7 +104,7 @@ class SqliteQueue:
 
         async def take() -> tuple[Sequence[Received], float | None]:
             taken = await self._submit(ask)
-            assert isinstance(taken, Taken)  # noqa: S101 - what the writer answers to Take
+            assert isinstance(taken, Taken)  # noqa: S101 (what the writer answers to Take)
             return taken.received, None if taken.wait_us is None else taken.wait_us / MICROSECONDS
 
         return await self._stirs.receive(queue, take, wait_seconds)
@@ -147,12 +147,12 @@ class SqliteQueue:
 
     async def _count(self, operation: QueueOperation) -> int:
         count = await self._submit(operation)
-        assert isinstance(count, int)  # noqa: S101 - what the writer answers to these
+        assert isinstance(count, int)  # noqa: S101 (what the writer answers to these)
         return count
 
     async def _lost(self, operation: QueueOperation) -> Sequence[str]:
         lost = await self._submit(operation)
-        assert isinstance(lost, Lost)  # noqa: S101 - what the writer answers to these
+        assert isinstance(lost, Lost)  # noqa: S101 (what the writer answers to these)
         return lost.receipts
 
 
