@@ -20,11 +20,12 @@ class Stirs:
         self._clock = clock
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
 
-    def stir(self, queue: str) -> None:
-        """Wake all who wait for a queue."""
-        for waiter in self._waiters.get(queue, ()):
-            if not waiter.done():
-                waiter.set_result(None)
+    def stir(self, queue: str | None) -> None:
+        """Wake all who wait for a queue; for any, where none is named."""
+        for name in list(self._waiters) if queue is None else [queue]:
+            for waiter in self._waiters.get(name, ()):
+                if not waiter.done():
+                    waiter.set_result(None)
 
     async def receive(self, queue: str, take: Take, wait_seconds: float) -> Sequence[Received]:
         """Take, and where there was nothing again whenever there may be something, until the time is up."""

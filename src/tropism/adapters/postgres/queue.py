@@ -1,6 +1,5 @@
 """Queues in a PostgreSQL database."""
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -18,10 +17,10 @@ from tropism.adapters.postgres.listener import Announcer
 from tropism.adapters.postgres.packing import blobs, encoded_texts, int4s, int8s, texts
 from tropism.adapters.postgres.reader import Reader
 from tropism.adapters.postgres.schema import Facts
-from tropism.adapters.postgres.stirring import Stirring
 from tropism.adapters.postgres.texts import check_indexed, encoded, plain
 from tropism.adapters.postgres.writer import Operation, Row, Writer
 from tropism.adapters.records import RECORD_BYTES_MAX
+from tropism.adapters.stirs import Stirs
 from tropism.core.errors import InvalidInputError
 from tropism.ports.capabilities import Capabilities
 from tropism.ports.queue import Dead, Depth, Message, Received
@@ -61,13 +60,13 @@ class PostgresQueue:
         reader: Reader,
         *,
         announcer: Announcer,
-        stirring: Stirring,
+        stirs: Stirs,
     ) -> None:
         self._schema = address.schema
         self._writer = writer
         self._reader = reader
         self._announcer = announcer
-        self._stirring = stirring
+        self._stirs = stirs
         self._capabilities = Capabilities(
             durability=facts.durability,
             commit_domain=facts.domain,
@@ -115,17 +114,12 @@ class PostgresQueue:
     ) -> Sequence[Received]:
         """Borrow up to so many messages; wait up to so long for the first one."""
         check_loan(queue, lease_seconds, count_max)
-        loop = asyncio.get_running_loop()
-        until = loop.time() + wait_seconds
         values = _text(queue), min(count_max, 2**31 - 1), lease_seconds
-        while True:
-            # Before looking: what comes while we look is not overheard.
-            stirred = self._stirring.next(queue)
-            found = await self._receive(queue, values)
-            left = until - loop.time()
-            if found or left <= 0 or count_max <= 0:
-                return found
-            await asyncio.wait([stirred], timeout=min(left, LOOK_SECONDS))
+
+        async def take() -> tuple[Sequence[Received], float]:
+            return await self._receive(queue, values), LOOK_SECONDS
+
+        return await self._stirs.receive(queue, take, wait_seconds)
 
     async def ack(self, received: Sequence[Received]) -> Sequence[str]:
         """Finish messages for good; return the receipts of loans that had been lost.
@@ -211,7 +205,7 @@ class PostgresQueue:
 
     def _stir(self, queues: set[str]) -> None:
         for queue in queues:
-            self._stirring.stir(queue)
+            self._stirs.stir(queue)
             self._announcer.tell({}, queue)
 
     async def _do(

@@ -1,6 +1,7 @@
 """A schema of a database: its log, its state and its queues."""
 
 from tropism.adapters.ends import Ends
+from tropism.adapters.local.clock import SystemClock
 from tropism.adapters.postgres.address import Address, address_of
 from tropism.adapters.postgres.batch import Topics
 from tropism.adapters.postgres.link import RECONNECT_SECONDS
@@ -10,9 +11,9 @@ from tropism.adapters.postgres.queue import PostgresQueue
 from tropism.adapters.postgres.reader import Reader
 from tropism.adapters.postgres.schema import Facts, prepare
 from tropism.adapters.postgres.state import PostgresState
-from tropism.adapters.postgres.stirring import Stirring
 from tropism.adapters.postgres.writer import Writer
 from tropism.adapters.records import PARTITIONS_DEFAULT
+from tropism.adapters.stirs import Stirs
 
 _LOG_CONNECTIONS = 2
 _STATE_CONNECTIONS = 2
@@ -33,7 +34,7 @@ class PostgresStore:
         look_seconds: float = LOOK_SECONDS,
         reconnect_seconds: float = RECONNECT_SECONDS,
     ) -> None:
-        ends, topics, stirring = Ends(), Topics(partitions_default), Stirring()
+        ends, topics, stirs = Ends(), Topics(partitions_default), Stirs(SystemClock())
         self._writer = Writer(address, reconnect_seconds=reconnect_seconds)
         # Readers apart: a long replay must not hold up a handler's state.
         self._readers = (
@@ -41,7 +42,7 @@ class PostgresStore:
             Reader(address, _STATE_CONNECTIONS, reconnect_seconds=reconnect_seconds),
         )
         self._announcer = Announcer(address, self._readers[1])
-        self._listener = Listener(address, ends, stirring.stir, look_seconds=look_seconds)
+        self._listener = Listener(address, ends, stirs.stir, look_seconds=look_seconds)
         self.log = PostgresLog(
             address,
             facts,
@@ -65,7 +66,7 @@ class PostgresStore:
             self._writer,
             self._readers[1],
             announcer=self._announcer,
-            stirring=stirring,
+            stirs=stirs,
         )
 
     async def close(self) -> None:
