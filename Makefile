@@ -17,7 +17,8 @@ demo: $(INSTALLED) ## Watch a year of flights teach a model, and its report bein
 	$(BIN)/tropism demo flights
 
 test: check ## Check the code, then run all tests.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -q -m alone
+	$(BIN)/python -m pytest -m "not alone" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(INSTALLED) ## Check format, lint, types and layers.
 	$(BIN)/ruff format --check $(wildcard $(CHECKED))

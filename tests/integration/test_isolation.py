@@ -218,7 +218,7 @@ def p99(latencies):
     return statistics.quantiles(latencies, n=100, method="inclusive")[98]
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_b_does_not_notice(folder, capsys):
     for name, text in {"facts": FACTS, "b": B, "c": C.replace("VERSION", "1"), "d": D, "app": APP}.items():
         folder.write(f"{name}.py", text)
