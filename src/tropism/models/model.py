@@ -25,6 +25,7 @@ from tropism.runtime.service import Service
 from tropism.runtime.view import Reader, View, last
 
 if TYPE_CHECKING:
+    from tropism.models.recorded import RecordedModel
     from tropism.models.rows import TrainingRows
 
 Features = Callable[..., tuple[Any, ...]]
@@ -116,6 +117,14 @@ class Model:
         except ImportError as error:
             raise _missing(self.name, error) from error
         return await open_decider(self, site)
+
+    def recorded(self) -> "RecordedModel":
+        """Return what says again, in a replay, what this model decided."""
+        try:
+            from tropism.models.recorded import RecordedModel  # noqa: PLC0415 (numpy is an extra)
+        except ImportError as error:
+            raise _missing(self.name, error) from error
+        return RecordedModel(self.name)
 
     @property
     def services(self) -> tuple[Service, ...]:

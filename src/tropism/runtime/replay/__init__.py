@@ -1,0 +1,1 @@
+"""Living through a range of the log again, beside the live service and without touching it."""

@@ -1,0 +1,88 @@
+"""The workers of a replay, from where they stand to the end of its range."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from tropism.core.codec import Codec
+from tropism.core.errors import ConflictError
+from tropism.ports.platform import Platform
+from tropism.runtime.options import WorkerOptions
+from tropism.runtime.replay.pages import LEASE_SECONDS
+from tropism.runtime.replay.span import Span
+from tropism.runtime.service import Service
+from tropism.runtime.waiting import give_up
+from tropism.runtime.watermarks import Watermarks
+from tropism.runtime.worker import Worker
+
+DRAIN_SECONDS = 10.0
+"""How long an interrupted replay finishes what is in flight; what is not finished then is done again."""
+
+Advance = Callable[[int], None]
+"""Told how many offsets of the range have been taken in."""
+
+
+class Workers:
+    """A service, and those that copy its events under other keys, at work on a replay's platform.
+
+    They run in event time: the same range gives the same, however fast the machine is.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        platform: Platform,
+        codec: Codec,
+        span: Span,
+        options: WorkerOptions,
+    ) -> None:
+        copiers = services[1:]
+        kinds = {
+            (h.topic or "", k.event_type): [s.name] for s in copiers for h in s.handlers for k in h.emits
+        }
+        self._watermarks = Watermarks(kinds, live=False)
+        self._platform = platform
+        self._span = span
+        self._workers = [Worker(each, platform, codec, self._watermarks, options) for each in services]
+        self._begin = {where[0]: 0 for where in span.starts}
+
+    async def run(self, advance: Advance) -> None:
+        """Work to the end of the range, and commit all of it. Raises: what stopped a worker."""
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            for worker in self._workers:
+                await self._start(worker)
+                tasks.append(asyncio.create_task(worker.run()))
+            self._watermarks.advance_sources(self._span.until_us)
+            await self._wait_end(tasks, advance)
+        finally:
+            alive = [w for w, task in zip(self._workers, tasks, strict=False) if not task.done()]
+            await asyncio.gather(*(worker.drain(DRAIN_SECONDS) for worker in alive))
+            await asyncio.gather(*(worker.close() for worker in alive))
+            await give_up(tasks)
+
+    async def _start(self, worker: Worker) -> None:
+        clock = self._platform.clock
+        until = clock.monotonic() + 2 * LEASE_SECONDS
+        while True:
+            try:
+                await worker.start()
+            except ConflictError:
+                # Where a process died at this replay, its lease runs out by itself.
+                if clock.monotonic() > until:
+                    raise
+                await clock.sleep(1.0)
+            else:
+                return
+
+    async def _wait_end(self, tasks: Sequence[asyncio.Task[None]], advance: Advance) -> None:
+        names = [worker.service.name for worker in self._workers]
+        while any(self._watermarks.of(name) < self._span.until_us for name in names):
+            changed = asyncio.ensure_future(self._watermarks.change.wait())
+            try:
+                await asyncio.wait((changed, *tasks), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                changed.cancel()
+            for task in tasks:
+                if task.done():
+                    task.result()
+            advance(self._workers[0].taken)
