@@ -45,3 +45,101 @@ def test_a_renamed_handler_tells_the_same_under_other_ids():
             assert report.difference.total.is_same
 
     run(check())
+
+
+def test_a_part_of_the_range_finds_views_as_they_were():
+    """Handlers are called from the beginning of the range on; views know all that was before it."""
+
+    async def check():
+        async with lived() as t:
+            first, last = (t.all(Paid)[n].envelope.time_us for n in (20, 29))
+            report = await again(t, start=first, until=last + 1, state="rebuilt")
+            assert report.difference.total.same == 10
+            assert report.difference.total.is_same
+            report = await again(t, start=first, until=last + 1)
+            # State begins empty: its count differs, and nothing else does.
+            assert report.events == 10
+            assert report.difference.total.changed == 10
+            assert {name for e in report.difference.examples for name in e.fields} == {"times"}
+
+    run(check())
+
+
+def test_offsets_bound_a_range_too():
+    """Offsets name a range of the partitions they name, and of no other."""
+
+    async def check():
+        async with lived(partitions=1) as t:
+            report = await again(t, start={"orders/0": 5}, until={"orders/0": 8}, state="rebuilt")
+            assert (report.events, report.difference.total.same) == (3, 3)
+            assert report.partitions == {"orders/0": (5, 8)}
+
+    run(check())
+
+
+def test_a_copy_of_the_live_state_is_where_it_begins():
+    """With the state of now, what handlers count goes on from there."""
+
+    async def check():
+        async with lived() as t:
+            report = await again(t, state="live")
+            assert {e.fields["times"] for e in report.difference.examples} >= {(1, 9)}
+            assert "the state that the live service had" in report.notes[0]
+
+    run(check())
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "kind"),
+    [
+        ({"start": 2, "until": 1}, "ends at", InvalidInputError),
+        ({"start": {"orders/0": 9_999}}, "offset 9999 is not in", InvalidInputError),
+        ({"start": {"orders/77": 1}}, "no partition 'orders/77'", InvalidInputError),
+        ({"start": {"orders/0": 3}, "until": {"orders/0": 2}}, "begins at offset 3", InvalidInputError),
+        ({"start": 2**60}, "no event of ['orders'] lies in this range", InvalidInputError),
+        ({"state": "best"}, "'best' is no state", InvalidInputError),
+    ],
+)
+def test_ranges_that_are_none_are_refused(asked, told, kind):
+    """What is empty, reversed or not there is an error that says so, and nothing is begun."""
+
+    async def check():
+        async with lived(partitions=1) as t:
+            store = scratch()
+            with pytest.raises(kind) as raised:
+                await again(t, store=store, **asked)
+            assert told in str(raised.value)
+            assert dump(store) == dump(scratch())
+
+    run(check())
+
+
+def test_without_its_topics_there_is_nothing_to_replay():
+    """A service that reads what nobody published is told where to look."""
+
+    async def check():
+        async with lived() as t:
+            t.simulation.store.log._topics.clear()
+            with pytest.raises(NotFoundError, match=r"none of its topics \['orders'\] exists"):
+                await again(t)
+
+    run(check())
+
+
+def test_a_store_of_another_replay_is_left_alone():
+    """The same name goes on with the same replay; another range, state or code is refused."""
+
+    async def check():
+        async with lived() as t:
+            store = scratch()
+            first = await again(t, store=store, code="a")
+            before = dump(store)
+            for other in ({"code": "b"}, {"code": "a", "state": "rebuilt"}, {"code": "a", "until": 10**15}):
+                with pytest.raises(ConflictError, match="tropism replay discard"):
+                    await again(t, store=store, **other)
+            assert dump(store) == before
+            twice = await again(t, store=store, code="a")
+            assert twice.resumed
+            assert twice.difference == first.difference
+
+    run(check())

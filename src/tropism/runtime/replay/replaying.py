@@ -57,6 +57,7 @@ class Request:
     code: str = ""
     ignore: frozenset[str] = frozenset()
     ignore_unknown: bool = True
+    chunk: int = 1024
     effects: Effects = field(default_factory=Effects)
 
 
@@ -162,8 +163,10 @@ async def _work(
         holder=holder,
         lease_seconds=LEASE_SECONDS,
         start_us=span.begin_us,
-        ticks_from_us=None if rebuilt else span.from_us - 1,
+        ticks_from_us=None if rebuilt else span.from_us,
         ignore_unknown=request.ignore_unknown,
+        chunk=request.chunk,
+        in_flight_max=4 * request.chunk,
     )
     codec = codec_of([*services, *_live(request)], request.types)
     workers = Workers(services, replace(platform, log=log, state=scratch.state), codec, span, options)

@@ -100,7 +100,7 @@ def _is_timed(cause: str, span: Span) -> bool:
     moment = rest.rpartition("/")[2]
     if kind not in {"tick", "expired"} or not moment.lstrip("-").isdigit():
         return False
-    return span.from_us <= int(moment) <= span.until_us
+    return span.from_us < int(moment) <= span.until_us
 
 
 def _first_id(id: str, cause: str, again: _Again) -> str:

@@ -43,7 +43,6 @@ class Workers:
         self._platform = platform
         self._span = span
         self._workers = [Worker(each, platform, codec, self._watermarks, options) for each in services]
-        self._begin = {where[0]: 0 for where in span.starts}
 
     async def run(self, advance: Advance) -> None:
         """Work to the end of the range, and commit all of it. Raises: what stopped a worker."""
@@ -55,9 +54,7 @@ class Workers:
             self._watermarks.advance_sources(self._span.until_us)
             await self._wait_end(tasks, advance)
         finally:
-            alive = [w for w, task in zip(self._workers, tasks, strict=False) if not task.done()]
-            await asyncio.gather(*(worker.drain(DRAIN_SECONDS) for worker in alive))
-            await asyncio.gather(*(worker.close() for worker in alive))
+            await asyncio.gather(*map(_leave, self._workers, tasks))
             await give_up(tasks)
 
     async def _start(self, worker: Worker) -> None:
@@ -86,3 +83,11 @@ class Workers:
                 if task.done():
                     task.result()
             advance(self._workers[0].taken)
+
+
+async def _leave(worker: Worker, task: asyncio.Task[None]) -> None:
+    """Let a worker finish what is in flight and give its lease back; one that failed has nothing to finish."""
+    draining = asyncio.ensure_future(worker.drain(DRAIN_SECONDS))
+    await asyncio.wait((draining, task), return_when=asyncio.FIRST_COMPLETED)
+    await give_up([draining])
+    await (worker.abandon() if task.done() else worker.close())
