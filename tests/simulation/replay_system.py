@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from tropism import App, Envelope, Event, Service, State, View, count, hours, testing, use
+from tropism import App, Event, Service, State, View, count, hours, testing, use
 from tropism.adapters.memory import MemoryStore
 from tropism.runtime.replay.replaying import Request, replay
 

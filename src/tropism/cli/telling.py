@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tropism.cli.console import is_terminal, say
 from tropism.core.time import iso
@@ -11,10 +11,37 @@ from tropism.core.time import iso
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from tropism.models.progress import Progress
-
 _TOLD_SECONDS = 10.0
 _NO_MOMENT_US = 2**60
+
+
+class Step(Protocol):
+    """What is done, how much of how much (0 where not known), up to when, and which version decides."""
+
+    @property
+    def stage(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def done(self) -> int:
+        """How much is done."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """Of how much."""
+        ...
+
+    @property
+    def time_us(self) -> int | None:
+        """Up to when, in event time."""
+        ...
+
+    @property
+    def champion(self) -> int:
+        """Which version decides."""
+        ...
 
 
 class Teller:
@@ -27,7 +54,7 @@ class Teller:
         self._told = time.monotonic()
         self._stage, self._begun = "", (self._told, 0)
 
-    def __call__(self, progress: "Progress") -> None:
+    def __call__(self, progress: "Step") -> None:
         """Show a step."""
         now = time.monotonic()
         if progress.stage != self._stage:
@@ -42,7 +69,7 @@ class Teller:
             far = f": {progress.done:,} of {progress.total:,}" if progress.total else ""
             say(f"{words}{far}  {note}".rstrip())
 
-    def _note(self, progress: "Progress", now: float) -> str:
+    def _note(self, progress: "Step", now: float) -> str:
         if progress.time_us is None or not 0 < abs(progress.time_us) < _NO_MOMENT_US:
             return ""
         begun, before = self._begun

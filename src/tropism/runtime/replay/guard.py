@@ -18,12 +18,15 @@ KINDS_MAX = 1000
 _WATCHED = {
     "socket.connect": "connect",
     "socket.sendto": "send",
-    "socket.getaddrinfo": "look up a host",
     "subprocess.Popen": "start a process",
     "os.system": "start a process",
     "os.posix_spawn": "start a process",
     "os.exec": "start a process",
 }
+
+
+class RefusedEffectError(NotSupportedError, ConnectionRefusedError):
+    """A replayed handler tried to do something outside; clients take it for a connection that was refused."""
 
 
 @dataclass
@@ -33,10 +36,10 @@ class Effects:
     counts: Counter[str] = field(default_factory=Counter)
 
     def refuse(self, handler: str, what: str) -> None:
-        """Note an effect and keep it from happening. Raises: NotSupportedError."""
+        """Note an effect and keep it from happening. Raises: RefusedEffectError."""
         known = f"{handler}: {what}"
         self.counts[known if known in self.counts or len(self.counts) < KINDS_MAX else "others"] += 1
-        raise NotSupportedError(
+        raise RefusedEffectError(
             f"Cannot {what} from {handler!r}: this is a replay, which makes nothing happen. "
             f"Let a resource do it that tells what it did."
         )

@@ -5,14 +5,13 @@ from contextlib import asynccontextmanager
 from itertools import islice
 
 from tropism.core.envelope import Stored
-from tropism.core.errors import ConflictError
-from tropism.ports.clock import Clock
 from tropism.ports.log import Log, Partition
 from tropism.ports.state import Commit, Entry, Lease, Position, State, Write
 
 PAGE = 500
-LEASE_SECONDS = 10.0
-_ASK_SECONDS = 1.0
+LEASE_SECONDS = 15.0
+HOLDER = "replay"
+"""One name for every process: who goes on after a crash need not wait, and who is overtaken is fenced."""
 
 
 async def records_in(
@@ -66,25 +65,10 @@ class Keeper:
             await self.flush()
 
 
-async def acquired(state: State, consumer: str, holder: str, clock: Clock) -> tuple[Lease, Position]:
-    """Take a lease; one of a process that died runs out within seconds.
-
-    Raises: ConflictError if another process keeps it.
-    """
-    until = clock.monotonic() + 2 * LEASE_SECONDS
-    while True:
-        try:
-            return await state.acquire(consumer, holder, lease_seconds=LEASE_SECONDS)
-        except ConflictError:
-            if clock.monotonic() > until:
-                raise
-            await clock.sleep(_ASK_SECONDS)
-
-
 @asynccontextmanager
-async def keeping(state: State, consumer: str, holder: str, clock: Clock) -> AsyncIterator[Keeper]:
+async def keeping(state: State, consumer: str) -> AsyncIterator[Keeper]:
     """Give a keeper that holds the lease of a consumer meanwhile."""
-    lease, _ = await acquired(state, consumer, holder, clock)
+    lease, _ = await state.acquire(consumer, HOLDER, lease_seconds=LEASE_SECONDS)
     keeper = Keeper(state, lease)
     try:
         yield keeper

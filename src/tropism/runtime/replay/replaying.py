@@ -1,6 +1,5 @@
 """A replay from its beginning to its report: the one place where its parts come together."""
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -22,7 +21,7 @@ from tropism.runtime.replay.manifest import (
     check_same,
     read_manifest,
 )
-from tropism.runtime.replay.pages import LEASE_SECONDS, keeping
+from tropism.runtime.replay.pages import HOLDER, LEASE_SECONDS, keeping
 from tropism.runtime.replay.prepared import prepared
 from tropism.runtime.replay.report import EXAMPLES_MAX, Difference, Failure, Report
 from tropism.runtime.replay.scratch import Scratch
@@ -86,13 +85,12 @@ async def replay(
     services = with_repartitions([prepared(request.service, request.effects)])
     check(services[0])
     manifest, resumed = await _manifest(request, services, platform, scratch, name)
-    holder = f"replay/{os.getpid()}"
     if not manifest.ready:
         say("preparing", 0, 0)
-        await make_ready(manifest, services, platform, scratch, holder)
-    await _work(request, manifest, services, platform, scratch, holder, say)
+        await make_ready(manifest, services, platform, scratch)
+    await _work(request, manifest, services, platform, scratch, say)
     say("comparing", 0, 0)
-    difference = await _compared(request, services, manifest.span, platform, scratch, holder)
+    difference = await _compared(request, services, manifest.span, platform, scratch)
     return await _report(request, manifest, difference, platform, scratch, resumed=resumed)
 
 
@@ -151,7 +149,6 @@ async def _work(
     services: Sequence[Service],
     platform: Platform,
     scratch: Scratch,
-    holder: str,
     say: Say,
 ) -> None:
     span = manifest.span
@@ -160,7 +157,7 @@ async def _work(
     await scratch.log.create_topics(dict.fromkeys(sorted(copies), 1))
     rebuilt = manifest.asked.state == "rebuilt"
     options = WorkerOptions(
-        holder=holder,
+        holder=HOLDER,
         lease_seconds=LEASE_SECONDS,
         start_us=span.begin_us,
         ticks_from_us=None if rebuilt else span.from_us,
@@ -185,12 +182,11 @@ async def _compared(
     span: Span,
     platform: Platform,
     scratch: Scratch,
-    holder: str,
 ) -> Difference:
     service, state = services[0], scratch.state
     kinds = {kind for each in (request.service, *_live(request)) for kind in each.emits}
     topics = sorted({kind.event_topic for kind in kinds})
-    async with keeping(state, CONSUMER, holder, platform.clock) as keeper:
+    async with keeping(state, CONSUMER) as keeper:
         for namespace in (INPUTS, *SCRATCH):
             await keeper.clear(namespace)
         await keep_inputs(service.name, platform.log, span, keeper)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tropism.ports.clock import Clock
 from tropism.ports.log import Log
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Position, State, Write
@@ -12,7 +11,7 @@ from tropism.runtime.call import namespace_of
 from tropism.runtime.cursor import Cursor, Place, name_of
 from tropism.runtime.handler import Handler
 from tropism.runtime.replay.manifest import CONSUMER, Manifest, manifest_write
-from tropism.runtime.replay.pages import Keeper, acquired, entries_in, keeping, records_in
+from tropism.runtime.replay.pages import HOLDER, LEASE_SECONDS, Keeper, entries_in, keeping, records_in
 from tropism.runtime.replay.prepared import Recording, recorded_namespace, recordings_of
 from tropism.runtime.replay.scratch import Scratch
 from tropism.runtime.replay.span import Span, first_at
@@ -20,27 +19,25 @@ from tropism.runtime.service import Service
 
 
 async def make_ready(
-    manifest: Manifest, services: Sequence[Service], platform: Platform, scratch: Scratch, holder: str
+    manifest: Manifest, services: Sequence[Service], platform: Platform, scratch: Scratch
 ) -> None:
     """Write all that a replay begins with. What is begun anew after an interruption is the same."""
     service, span = services[0], manifest.span
-    state, clock = scratch.state, platform.clock
-    async with keeping(state, CONSUMER, holder, clock) as keeper:
+    state = scratch.state
+    async with keeping(state, CONSUMER) as keeper:
         await keeper.put([manifest_write(manifest)])
         if manifest.asked.state == "live":
             await _copy_states(service, platform.state, keeper)
         for recording in recordings_of(service):
             await _keep_recorded(recording, service.name, platform.log, span, keeper)
         for each in services:
-            await _begin(each, span, state, clock, holder, rebuilt=manifest.asked.state == "rebuilt")
+            await _begin(each, span, state, rebuilt=manifest.asked.state == "rebuilt")
         await keeper.put([manifest_write(msgspec.structs.replace(manifest, ready=True))])
 
 
-async def _begin(
-    service: Service, span: Span, state: State, clock: Clock, holder: str, *, rebuilt: bool
-) -> None:
+async def _begin(service: Service, span: Span, state: State, *, rebuilt: bool) -> None:
     """Put a worker's cursor at the beginning: views are fed what lies before, handlers are not called."""
-    lease, _ = await acquired(state, service.name, holder, clock)
+    lease, _ = await state.acquire(service.name, HOLDER, lease_seconds=LEASE_SECONDS)
     places = {name_of(where): Place(0 if rebuilt else at) for where, at in span.starts.items()}
     await state.commit(Commit(lease, Position(msgspec.msgpack.encode(Cursor(places=places)))))
     await state.release(lease)

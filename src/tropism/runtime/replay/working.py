@@ -4,17 +4,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from tropism.core.codec import Codec
-from tropism.core.errors import ConflictError
 from tropism.ports.platform import Platform
 from tropism.runtime.options import WorkerOptions
-from tropism.runtime.replay.pages import LEASE_SECONDS
 from tropism.runtime.replay.span import Span
 from tropism.runtime.service import Service
 from tropism.runtime.waiting import give_up
 from tropism.runtime.watermarks import Watermarks
 from tropism.runtime.worker import Worker
 
-DRAIN_SECONDS = 10.0
+DRAIN_SECONDS = 2.0
 """How long an interrupted replay finishes what is in flight; what is not finished then is done again."""
 
 Advance = Callable[[int], None]
@@ -40,7 +38,6 @@ class Workers:
             (h.topic or "", k.event_type): [s.name] for s in copiers for h in s.handlers for k in h.emits
         }
         self._watermarks = Watermarks(kinds, live=False)
-        self._platform = platform
         self._span = span
         self._workers = [Worker(each, platform, codec, self._watermarks, options) for each in services]
 
@@ -49,27 +46,13 @@ class Workers:
         tasks: list[asyncio.Task[None]] = []
         try:
             for worker in self._workers:
-                await self._start(worker)
+                await worker.start()
                 tasks.append(asyncio.create_task(worker.run()))
             self._watermarks.advance_sources(self._span.until_us)
             await self._wait_end(tasks, advance)
         finally:
             await asyncio.gather(*map(_leave, self._workers, tasks))
             await give_up(tasks)
-
-    async def _start(self, worker: Worker) -> None:
-        clock = self._platform.clock
-        until = clock.monotonic() + 2 * LEASE_SECONDS
-        while True:
-            try:
-                await worker.start()
-            except ConflictError:
-                # Where a process died at this replay, its lease runs out by itself.
-                if clock.monotonic() > until:
-                    raise
-                await clock.sleep(1.0)
-            else:
-                return
 
     async def _wait_end(self, tasks: Sequence[asyncio.Task[None]], advance: Advance) -> None:
         names = [worker.service.name for worker in self._workers]
@@ -86,7 +69,7 @@ class Workers:
 
 
 async def _leave(worker: Worker, task: asyncio.Task[None]) -> None:
-    """Let a worker finish what is in flight and give its lease back; one that failed has nothing to finish."""
+    """Let a worker finish what is in flight and give its lease back; one that failed has neither."""
     draining = asyncio.ensure_future(worker.drain(DRAIN_SECONDS))
     await asyncio.wait((draining, task), return_when=asyncio.FIRST_COMPLETED)
     await give_up([draining])
