@@ -1,9 +1,12 @@
 """Replays: what they give, and what they leave alone."""
 
+from dataclasses import replace
+
 import pytest
 from tests.simulation.replay_system import Paid, again, dump, lived, run, scratch, shop
 
 from tropism.core.errors import ConflictError, InvalidInputError, NotFoundError
+from tropism.runtime.replay.replaying import Request, replay
 
 
 def test_the_same_code_tells_the_same_and_leaves_the_live_store_as_it_is():
@@ -141,5 +144,37 @@ def test_a_store_of_another_replay_is_left_alone():
             twice = await again(t, store=store, code="a")
             assert twice.resumed
             assert twice.difference == first.difference
+
+    run(check())
+
+
+class Shortened:
+    """A log whose retention has taken the first records of each partition."""
+
+    def __init__(self, log, count):
+        self._log, self._count = log, count
+
+    def __getattr__(self, name):
+        return getattr(self._log, name)
+
+    async def read(self, cursors, *, count_max, without=()):
+        later = {where: max(at, self._count) for where, at in cursors.items()}
+        return await self._log.read(later, count_max=count_max, without=without)
+
+
+def test_what_retention_took_is_not_replayed_in_silence():
+    """A begin that is no longer there is an error that says where the log begins now; start is what there is."""
+
+    async def check():
+        async with lived(partitions=1) as t:
+            platform = t.simulation.runtime.platform
+            platform = replace(platform, log=Shortened(platform.log, 10))
+            tenth = t.all(Paid)[10].envelope.time_us
+            for start in (tenth - 1, {"orders/0": 9}):
+                with pytest.raises(NotFoundError, match="begins at offset 10"):
+                    await replay(Request(shop(), start=start), platform, scratch())
+            for start in (tenth, {"orders/0": 10}, None):
+                report = await replay(Request(shop(), start=start), platform, scratch())
+                assert report.partitions == {"orders/0": (10, 40)}
 
     run(check())

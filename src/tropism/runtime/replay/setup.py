@@ -14,7 +14,7 @@ from tropism.runtime.replay.manifest import CONSUMER, Manifest, manifest_write
 from tropism.runtime.replay.pages import HOLDER, LEASE_SECONDS, Keeper, entries_in, keeping, records_in
 from tropism.runtime.replay.prepared import Recording, recorded_namespace, recordings_of
 from tropism.runtime.replay.scratch import Scratch
-from tropism.runtime.replay.span import Span, first_at
+from tropism.runtime.replay.span import Span, first_of_outputs
 from tropism.runtime.service import Service
 
 
@@ -51,10 +51,10 @@ async def _copy_states(service: Service, live: State, keeper: Keeper) -> None:
 
 
 async def _keep_recorded(recording: Recording, service: str, log: Log, span: Span, keeper: Keeper) -> None:
-    """Keep what a resource did for this service; it did so after the events of the range were known."""
+    """Keep what a resource did for this service."""
     namespace = recorded_namespace(recording.name)
     for where, end in (await log.ends(recording.topics)).items():
-        start = await first_at(log, where, end, span.from_us)
+        start = await first_of_outputs(log, where, end, span)
         async for page in records_in(log, where, start, end):
             mine = [stored.record for stored in page if stored.record.source == service]
             found = [entry for record in mine if (entry := recording.entry(record)) is not None]

@@ -6,12 +6,16 @@ import msgspec
 
 from tropism.core.envelope import Stored
 from tropism.core.errors import InvalidInputError, NotFoundError
-from tropism.core.time import iso
+from tropism.core.time import MICROSECONDS, iso
 from tropism.ports.log import Log, Partition
 from tropism.runtime.cursor import name_of
 
 Place = int | Mapping[str, int] | None
 """A moment in microseconds, or offsets by ``topic/number``; None for where the log begins or ends now."""
+
+
+SLACK_US = 86_400 * MICROSECONDS
+"""What came of an event bears the time of who handled it: earlier, by as much as clocks differ."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -176,3 +180,8 @@ async def first_at(log: Log, where: Partition, end: int, moment_us: int) -> int:
         else:
             high = middle
     return low
+
+
+async def first_of_outputs(log: Log, where: Partition, end: int, span: Span) -> int:
+    """Return the first offset at which something may lie that came of a range's events."""
+    return await first_at(log, where, end, span.from_us - SLACK_US)

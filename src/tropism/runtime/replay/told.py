@@ -9,7 +9,7 @@ from tropism.ports.log import Log
 from tropism.ports.state import State, Write
 from tropism.runtime.dead import redrive_topic
 from tropism.runtime.replay.pages import Keeper, records_in
-from tropism.runtime.replay.span import Span, first_at
+from tropism.runtime.replay.span import Span, first_of_outputs
 
 INPUTS = "replay/inputs"
 ORIGINAL = "replay/original"
@@ -57,7 +57,7 @@ async def keep_told(
 ) -> None:
     """Keep, by id, what a service added to topics because of the range's events."""
     for where, end in (await log.ends(topics)).items():
-        start = await first_at(log, where, end, span.from_us) if namespace == ORIGINAL else 0
+        start = await first_of_outputs(log, where, end, span) if namespace == ORIGINAL else 0
         async for page in records_in(log, where, start, end):
             mine = [stored for stored in page if stored.record.source == service]
             await keeper.put(await _within(mine, span, namespace, state))
