@@ -12,6 +12,8 @@ def print_report(report: Report) -> None:
     for name, port in report.ports.items():
         if port.durability:
             print(f"\n{name}: {port.durability}")
+        if port.format:
+            print(f"{name}: {port.format}.")
     print()
     consumers = (
         (c.name, c.behind, c.watermark, c.dead_letters, "" if c.started else "never ran")

@@ -28,6 +28,13 @@ def elsewhere(settings: Settings) -> Iterator[Settings]:
         yield replace(settings, **{port: _moved(url, places[url]) for port, url in urls.items()})
 
 
+def as_it_is(url: str) -> str:
+    """Return a URL that opens a store of an older format without upgrading it."""
+    if url.partition(":")[0] not in {"sqlite", "postgresql", "postgres"}:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}upgrade=no"
+
+
 def local_path(url: str) -> Path | None:
     """Return where on this machine something is stored, None if it is not."""
     scheme, _, rest = url.partition("?")[0].partition(":")

@@ -14,7 +14,7 @@ from tropism.testing.log import read_all
 def test_files_of_the_first_schema_get_queues(tmp_path):
     """A file that knew no queues is opened, keeps what it has, and gets their tables."""
     with closing(sqlite3.connect(tmp_path / "x.db")) as sql:
-        sql.executescript(f"PRAGMA journal_mode = WAL; {schema._TABLES} PRAGMA user_version = 1;")
+        sql.executescript(f"PRAGMA journal_mode = WAL; {schema._STEPS[0].script} PRAGMA user_version = 1;")
         sql.execute("INSERT INTO topics VALUES (1, 'orders', 1)")
         sql.execute("INSERT INTO events VALUES (?,1,5,'a','orders.x.v1','k',5,x'00','s',NULL)", (1 << 52,))
         sql.commit()

@@ -25,12 +25,13 @@ _DEFAULTS: dict[str, str | int | None] = {
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a store is; ``name`` says so without secrets, for people."""
+    """Where a store is, by ``name`` without secrets, for people; and whether to ``upgrade`` it."""
 
     url: str
     conninfo: str
     schema: str
     name: str
+    upgrade: bool = True
 
     def __repr__(self) -> str:
         return f"Address({self.name!r})"
@@ -44,7 +45,8 @@ def address_of(url: str) -> Address:
     base, _, query = url.partition("?")
     asked = [pair for pair in query.split("&") if pair]
     schemas = [pair.partition("=")[2] for pair in asked if pair.startswith("schema=")]
-    rest = [pair for pair in asked if not pair.startswith("schema=")]
+    upgrade = "upgrade=no" not in asked
+    rest = [pair for pair in asked if not pair.startswith("schema=") and pair != "upgrade=no"]
     schema = schemas[-1] if schemas else SCHEMA_DEFAULT
     if not _SCHEMA.fullmatch(schema):
         raise InvalidInputError(
@@ -59,7 +61,7 @@ def address_of(url: str) -> Address:
         # Not even as its cause: what libpq says of a URL it cannot read may hold the password.
         raise _unreadable() from None
     conninfo = make_conninfo("", **(_DEFAULTS | found))
-    return Address(url, conninfo, schema, _name(found, schema))
+    return Address(url, conninfo, schema, _name(found, schema), upgrade)
 
 
 def _unreadable() -> InvalidInputError:

@@ -9,20 +9,28 @@ from psycopg import AsyncConnection
 from tropism.adapters.postgres.address import Address
 from tropism.adapters.postgres.errors import translated
 from tropism.adapters.postgres.link import connect
+from tropism.adapters.upgrades import check_known, program, tell_upgrade, told_format
 from tropism.core.errors import InvalidInputError, NotSupportedError
 
-SCHEMA_VERSION = 1
-"""Stands in the table ``store``; a newer one is refused."""
+SCHEMA_VERSION = 2
+"""Stands in the table ``store``; a newer one is refused, unless it says that this code may use it."""
 
 SERVER_VERSION_MIN = 140_000
 
 _SCRIPTS = ("tables.sql", "log.sql", "state.sql", "queue.sql")
+_UPGRADES = {2: ("upgrade_2.sql", 1)}
+"""What each later version adds, and which older code may go on working with it."""
+
 _MAKING = 0x54524F50  # "TROP": the advisory lock of those who make a schema
 _TAKEN = {"42P07", "42723", "42710"}
 # Not to_regclass: it may answer from before the lock was waited for.
-_IS_MADE = (
+_HAS_TABLE = (
     b"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-    b"WHERE n.nspname = %s AND c.relname = 'store'"
+    b"WHERE n.nspname = %s AND c.relname = %s"
+)
+_NEWEST = "SELECT works_with, tropism, at_us FROM {0}.upgrades ORDER BY version DESC LIMIT 1"
+_UPGRADED = (
+    "INSERT INTO {0}.upgrades VALUES (%s, %s, %s, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
 )
 _STANDBYS = {
     "on": "synced to the disk of the server and of the standbys it waits for",
@@ -37,6 +45,7 @@ class Facts:
 
     domain: str
     durability: str
+    format: str
 
 
 async def prepare(address: Address) -> Facts:
@@ -49,7 +58,8 @@ async def prepare(address: Address) -> Facts:
         connection = await connect(address)
         try:
             await _check_server(connection, address)
-            if await _version(connection, address) is None:
+            version = await _version(connection, address)
+            if version is None or (version < SCHEMA_VERSION and address.upgrade):
                 await _make(connection, address)
             return await _facts(connection, address)
         finally:
@@ -74,34 +84,43 @@ async def _check_server(connection: AsyncConnection, address: Address) -> None:
 
 async def _version(connection: AsyncConnection, address: Address) -> int | None:
     """Return the version of the store's schema, None where there is none yet."""
-    cursor = await connection.execute(_IS_MADE, [address.schema])
+    cursor = await connection.execute(_HAS_TABLE, [address.schema, "store"])
     if not await cursor.fetchall():
         return None
     cursor = await connection.execute(f"SELECT version FROM {address.schema}.store".encode())
     version = int((await cursor.fetchall())[0][0])
-    if version > SCHEMA_VERSION:
-        raise NotSupportedError(
-            f"Cannot open database {address.name!r}: its schema version is {version}, this Tropism knows "
-            f"{SCHEMA_VERSION}. Upgrade Tropism."
-        )
+    newest = await _newest(connection, address) if version > SCHEMA_VERSION else None
+    check_known(address.name, version, SCHEMA_VERSION, None if newest is None else newest[0])
     return version
 
 
+async def _newest(connection: AsyncConnection, address: Address) -> tuple[int, str, int] | None:
+    """Return the oldest version that works with the store's, who made it and when; None before version 2."""
+    cursor = await connection.execute(_HAS_TABLE, [address.schema, "upgrades"])
+    if not await cursor.fetchall():
+        return None
+    cursor = await connection.execute(_NEWEST.format(address.schema).encode())
+    works_with, program_version, at_us = (await cursor.fetchall())[0]
+    return int(works_with), str(program_version), int(at_us)
+
+
 async def _make(connection: AsyncConnection, address: Address) -> None:
-    folder = files("tropism.adapters.postgres") / "sql"
+    """Make what is missing, or upgrade what is older: in one transaction, whoever comes first."""
     try:
         async with connection.transaction():
             await connection.execute(b"SELECT pg_advisory_xact_lock(%s)", [_MAKING])
             # Another process may have been faster.
-            if await _version(connection, address) is not None:
-                return
-            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {address.schema}".encode())
-            for name in _SCRIPTS:
-                script = (folder / name).read_text("utf-8").replace(":schema", address.schema)
-                await connection.execute(script.encode())
-            await connection.execute(
-                f"INSERT INTO {address.schema}.store VALUES ({SCHEMA_VERSION}, gen_random_uuid())".encode()
-            )
+            version = await _version(connection, address)
+            if version is None:
+                await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {address.schema}".encode())
+                await _run(connection, address, *_SCRIPTS)
+                await connection.execute(
+                    f"INSERT INTO {address.schema}.store VALUES (1, gen_random_uuid())".encode()
+                )
+            elif version < SCHEMA_VERSION:
+                tell_upgrade(address.name, version, SCHEMA_VERSION)
+            for number in range((version or 1) + 1, SCHEMA_VERSION + 1):
+                await _upgrade(connection, address, number)
     except psycopg.Error as error:
         if error.sqlstate not in _TAKEN:
             raise
@@ -111,6 +130,20 @@ async def _make(connection: AsyncConnection, address: Address) -> None:
         ) from error
 
 
+async def _upgrade(connection: AsyncConnection, address: Address, number: int) -> None:
+    script, works_with = _UPGRADES[number]
+    await _run(connection, address, script)
+    await connection.execute(_UPGRADED.format(address.schema).encode(), [number, works_with, program()])
+    await connection.execute(f"UPDATE {address.schema}.store SET version = {number}".encode())
+
+
+async def _run(connection: AsyncConnection, address: Address, *scripts: str) -> None:
+    folder = files("tropism.adapters.postgres") / "sql"
+    for name in scripts:
+        script = (folder / name).read_text("utf-8").replace(":schema", address.schema)
+        await connection.execute(script.encode())
+
+
 async def _facts(connection: AsyncConnection, address: Address) -> Facts:
     cursor = await connection.execute(
         b"SELECT current_database(), current_setting('synchronous_commit'), current_setting('fsync'), "
@@ -118,8 +151,11 @@ async def _facts(connection: AsyncConnection, address: Address) -> Facts:
         + f"{address.schema}.store s".encode()
     )
     database, commits, fsync, standbys, version, id = (await cursor.fetchall())[0]
+    stored, newest = await _version(connection, address), await _newest(connection, address)
     return Facts(
-        f"postgresql:{database}/{address.schema}/{id}", durability(version, commits, fsync, standbys)
+        f"postgresql:{database}/{address.schema}/{id}",
+        durability(version, commits, fsync, standbys),
+        told_format(stored or 0, SCHEMA_VERSION, None if newest is None else newest[1:]),
     )
 
 

@@ -35,6 +35,7 @@ class PostgresStore:
         reconnect_seconds: float = RECONNECT_SECONDS,
     ) -> None:
         ends, topics, stirs = Ends(), Topics(partitions_default), Stirs(SystemClock())
+        self._facts = facts
         self._writer = Writer(address, reconnect_seconds=reconnect_seconds)
         # Readers apart: a long replay must not hold up a handler's state.
         self._readers = (
@@ -69,6 +70,10 @@ class PostgresStore:
             stirs=stirs,
         )
 
+    async def format(self) -> str:
+        """Return, in words, which format the store had when it was opened."""
+        return self._facts.format
+
     async def close(self) -> None:
         """Finish what was asked, and give the connections back."""
         await self._writer.close()
@@ -81,7 +86,8 @@ class PostgresStore:
 async def open_postgres(url: str, *, partitions_default: int = PARTITIONS_DEFAULT) -> PostgresStore:
     """Open ``postgresql://user@host:port/database``; its tables are made where they are missing.
 
-    ``?schema=name`` names their schema, ``tropism`` unless said; all else is libpq's.
+    ``?schema=name`` names their schema, ``tropism`` unless said; tables of an older Tropism are upgraded,
+    unless ``?upgrade=no``; all else is libpq's.
 
     Raises: InvalidInputError for a wrong URL, or one that the server refuses; NotSupportedError for a
     schema of a newer Tropism or of another program; UnavailableError if the server does not answer.

@@ -5,10 +5,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tropism.core.errors import InvalidInputError
 
 _SCHEME = "sqlite:///"
+_OPTIONS = {"synchronous=full", "synchronous=normal", "upgrade=no"}
 _ADDRESS_BYTES_MAX = 100  # of 104 to 108, by system
 
 
@@ -26,18 +28,32 @@ def path_of(url: str) -> Path:
     return Path(name)
 
 
+class Options(NamedTuple):
+    """What a URL says behind the file's name: whether commits are synced, and an older format upgraded."""
+
+    synced: bool = True
+    upgrade: bool = True
+
+
+def options_of(url: str) -> Options:
+    """Return what a URL says beside the file. Raises: InvalidInputError for what is no option."""
+    _, asked, text = url.partition("?")
+    pairs = text.split("&") if asked else []
+    unknown = [pair for pair in pairs if pair not in _OPTIONS]
+    if unknown:
+        raise InvalidInputError(
+            f"Cannot open {url!r}: {unknown[0]!r} is no option of a database file. "
+            f"Leave it out, or write '?synchronous=normal' where a power loss may take the last moments."
+        )
+    return Options("synchronous=normal" not in pairs, "upgrade=no" not in pairs)
+
+
 def is_synced(url: str) -> bool:
     """Say whether every commit is synced to the disk: yes, unless ``?synchronous=normal`` says no.
 
-    Raises: InvalidInputError for any other option.
+    Raises: InvalidInputError for what is no option.
     """
-    _, asked, options = url.partition("?")
-    if asked and options not in {"synchronous=full", "synchronous=normal"}:
-        raise InvalidInputError(
-            f"Cannot open {url!r}: {options!r} is no option of a database file. "
-            f"Leave it out, or write '?synchronous=normal' where a power loss may take the last moments."
-        )
-    return options != "synchronous=normal"
+    return options_of(url).synced
 
 
 def prepare_folder(path: Path) -> Path:

@@ -58,6 +58,7 @@ class Owner:
         listener: Listener,
         *,
         synced: bool,
+        upgrade: bool,
         partitions_default: int,
         clock: Clock,
         dedup_seconds: float,
@@ -73,7 +74,7 @@ class Owner:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return None
-            connection = connect_writer(path, synced=synced)
+            connection = connect_writer(path, synced=synced, upgrade=upgrade)
             undo.callback(connection.close)
             try:
                 tables = Tables(

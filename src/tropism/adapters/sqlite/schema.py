@@ -4,10 +4,11 @@ import sqlite3
 from pathlib import Path
 
 from tropism.adapters.sqlite.errors import translated
+from tropism.adapters.upgrades import Step, check_known, program, tell_upgrade, told_format
 from tropism.core.errors import InvalidInputError, NotSupportedError
 
-SCHEMA_VERSION = 2
-"""Stands in the file as ``user_version``; a newer one is refused."""
+SCHEMA_VERSION = 3
+"""Stands in the file as ``user_version``; a newer one is refused, unless it says that this code may."""
 
 _APPLICATION_ID = 0x54524F50  # "TROP", so that 'file' and others' tools know whose it is
 _PAGE_BYTES = 8192  # measured: 20 % faster to append and to read than 4096 with 250-byte payloads
@@ -63,18 +64,26 @@ CREATE TABLE dead(
     cause TEXT NOT NULL, attempts INTEGER NOT NULL, died_us INTEGER NOT NULL,
     PRIMARY KEY(queue_id, id)) WITHOUT ROWID;
 """
-_UPGRADES = (_TABLES, _QUEUE_TABLES)
-"""What each version of the schema added to the one before."""
+# How the file came to its format, and which older code may go on working with it.
+_HISTORY_TABLES = """
+CREATE TABLE upgrades(
+    version INTEGER PRIMARY KEY, works_with INTEGER NOT NULL, tropism TEXT NOT NULL, at_us INTEGER NOT NULL);
+"""
+_STEPS = (Step(_TABLES, 1), Step(_QUEUE_TABLES, 1), Step(_HISTORY_TABLES, 2))
+"""Each version of the schema, from the first."""
+
+_NOW_US = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
+_NEWEST = "SELECT works_with, tropism, at_us FROM upgrades ORDER BY version DESC LIMIT 1"
 
 
-def connect_writer(path: Path, *, synced: bool = True) -> sqlite3.Connection:
-    """Open the file for its owner, creating tables in a new one.
+def connect_writer(path: Path, *, synced: bool = True, upgrade: bool = True) -> sqlite3.Connection:
+    """Open the file for its owner, creating tables in a new one, and upgrading those of an older Tropism.
 
     Raises: CorruptError, NotSupportedError for a newer schema, UnavailableError.
     """
     connection = _connect(path, "rwc")
     try:
-        _prepare(connection, path, synced=synced)
+        _prepare(connection, path, synced=synced, upgrade=upgrade)
     except sqlite3.Error as error:
         connection.close()
         raise translated(error, f"open database {str(path)!r}") from error
@@ -115,14 +124,31 @@ def problems_of(path: Path) -> list[str]:
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the file's schema version. Raises: NotSupportedError if it is newer than this code."""
+    """Return the file's schema version. Raises: NotSupportedError if it is newer than this code can use."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version > SCHEMA_VERSION:
-        raise NotSupportedError(
-            f"Cannot open database {str(path)!r}: its schema version is {version}, this Tropism knows "
-            f"{SCHEMA_VERSION}. Upgrade Tropism."
-        )
+    newest = _newest(connection) if version > SCHEMA_VERSION else None
+    check_known(str(path), version, SCHEMA_VERSION, None if newest is None else newest[0])
     return version
+
+
+def format_of(path: Path) -> str:
+    """Say in words which format a file has."""
+    try:
+        connection = connect_reader(path)
+        try:
+            version, newest = check_version(connection, path), _newest(connection)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise translated(error, f"read database {str(path)!r}") from error
+    return told_format(version, SCHEMA_VERSION, None if newest is None else newest[1:])
+
+
+def _newest(connection: sqlite3.Connection) -> tuple[int, str, int] | None:
+    """Return the oldest version that works with the file's, who made it and when; None before version 3."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'upgrades'").fetchone()
+    row = connection.execute(_NEWEST).fetchone() if found else None
+    return None if row is None else (int(row[0]), str(row[1]), int(row[2]))
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -136,7 +162,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, *, synced: bool) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, *, synced: bool, upgrade: bool) -> None:
     version = check_version(connection, path)
     connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -147,12 +173,21 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, synced: bool) -> Non
     connection.execute("PRAGMA cache_size = -65536")
     if version == 0:
         _refuse_foreign(connection, path)
-    if version < SCHEMA_VERSION:
-        tables = "".join(_UPGRADES[version:])
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {tables} PRAGMA application_id = {_APPLICATION_ID}; "
-            f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        )
+    if version < SCHEMA_VERSION and (upgrade or version == 0):
+        _upgrade(connection, path, version)
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """Bring a file to this code's format: in one transaction, so a crash leaves it as it was."""
+    if version:
+        tell_upgrade(str(path), version, SCHEMA_VERSION)
+    scripts = "".join(step.script for step in _STEPS[version:SCHEMA_VERSION])
+    works_with = _STEPS[SCHEMA_VERSION - 1].works_with
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {scripts} PRAGMA application_id = {_APPLICATION_ID}; "
+        f"INSERT INTO upgrades VALUES ({SCHEMA_VERSION}, {works_with}, '{program()}', {_NOW_US}); "
+        f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+    )
 
 
 def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:

@@ -9,12 +9,12 @@ from tropism.adapters.ends import Ends
 from tropism.adapters.local.clock import SystemClock
 from tropism.adapters.messages import DEDUP_SECONDS
 from tropism.adapters.records import PARTITIONS_DEFAULT
-from tropism.adapters.sqlite.address import is_synced, path_of, prepare_folder
+from tropism.adapters.sqlite.address import Options, options_of, path_of, prepare_folder
 from tropism.adapters.sqlite.log import SqliteLog
 from tropism.adapters.sqlite.queue import SqliteQueue, capabilities_of
 from tropism.adapters.sqlite.reader import Reader
 from tropism.adapters.sqlite.route import Route
-from tropism.adapters.sqlite.schema import problems_of
+from tropism.adapters.sqlite.schema import format_of, problems_of
 from tropism.adapters.sqlite.state import SqliteState
 from tropism.adapters.sqlite.wire import QUEUE_NUMBER
 from tropism.adapters.stirs import Stirs
@@ -34,6 +34,7 @@ class SqliteStore:
         path: Path,
         *,
         synced: bool = True,
+        upgrade: bool = True,
         partitions_default: int = PARTITIONS_DEFAULT,
         clock: Clock | None = None,
         dedup_seconds: float = DEDUP_SECONDS,
@@ -48,6 +49,7 @@ class SqliteStore:
             name,
             partial(_learn, ends, stirs),
             synced=synced,
+            upgrade=upgrade,
             partitions_default=partitions_default,
             clock=clock,
             dedup_seconds=dedup_seconds,
@@ -80,6 +82,10 @@ class SqliteStore:
         """Return what is wrong with the file, for ``tropism doctor``: nothing, where it is sound."""
         return await asyncio.to_thread(problems_of, self._path)
 
+    async def format(self) -> str:
+        """Return, in words, which format the file has."""
+        return await asyncio.to_thread(format_of, self._path)
+
     async def close(self) -> None:
         """Finish what was asked, and give the file back."""
         for reader in self._readers:
@@ -105,15 +111,18 @@ async def open_sqlite(
     """Open ``sqlite:///./relative/file.db`` or ``sqlite:////absolute/file.db``, made where it is missing.
 
     With ``?synchronous=normal`` commits are not synced one by one: for what can be done again, such as a
-    replay. All processes that write to a file must say the same. ``clock`` is that of leases and delays.
+    replay. All processes that write to a file must say the same. A file of an older Tropism is upgraded by
+    whoever owns it next, unless ``?upgrade=no``. ``clock`` is that of leases and delays.
 
     Raises: InvalidInputError for a wrong URL or folder; CorruptError for a damaged file;
     NotSupportedError for one of a newer Tropism; UnavailableError if its owner does not answer.
     """
     path = await asyncio.to_thread(prepare_folder, path_of(url))
+    options: Options = options_of(url)
     store = SqliteStore(
         path,
-        synced=is_synced(url),
+        synced=options.synced,
+        upgrade=options.upgrade,
         partitions_default=partitions_default,
         clock=clock,
         dedup_seconds=dedup_seconds,
