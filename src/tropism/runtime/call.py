@@ -1,6 +1,7 @@
 """Calling a handler: what goes in, and what came out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -60,9 +61,13 @@ class Caller:
             return
         if len(deliveries) == 1 and not handler.injections:
             # The usual call, made a hundred thousand times: what it asks nothing for costs it nothing.
-            outputs = await collect(handler.function(_subject_of(handler.shape, deliveries)))
-            check_outputs(handler, outputs)
-            item.outputs += [self._record(handler, item, n, output) for n, output in enumerate(outputs)]
+            result = handler.function(_subject_of(handler.shape, deliveries))
+            if type(result) is CoroutineType:
+                result = await result
+            if result is not None:
+                outputs = await collect(result)
+                check_outputs(handler, outputs)
+                item.outputs += [self._record(handler, item, n, output) for n, output in enumerate(outputs)]
             return
         enlisted: list[tuple[int, Event, str]] = []
         states: list[tuple[Injection, State[Any]]] = []

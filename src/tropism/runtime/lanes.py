@@ -22,13 +22,15 @@ class Lanes:
     """A lane a key: its deliveries go one after another, those of different lanes at the same time.
 
     Handlers of one event are called by a task that goes from front to front, and another one stands by: it
-    takes over when a call waits. A task a call would cost more than most calls do; only handlers that were
-    seen to wait have one, so that their calls wait together. What a handler sets in a context variable, a
-    later call may find there.
+    takes over when a call waits, and only then is the lane of that call noted, for what comes behind it. A
+    task or a note for each call would cost more than most calls do; only handlers that were seen to wait
+    have a task each, so that their calls wait together. What a handler sets in a context variable, a later
+    call may find there.
 
     A handler of batches takes the front of every lane that waits for it, one batch at a time: it starts
     at once when idle, and collects while it is busy. A batch that fails is halved until the failing row
-    stands alone; only that row is charged an attempt, and only its lane waits for the next one.
+    stands alone; only that row is charged an attempt, and only its lane waits for the next one. Where there
+    are ``batches``, every lane is noted.
     """
 
     def __init__(
@@ -36,17 +38,22 @@ class Lanes:
         call: Call,
         clock: Clock,
         *,
+        batches: bool,
         finished: Callable[[Sequence[Delivery]], None],
         failed: Callable[[Delivery, Exception], None],
         given_up: Callable[[Delivery, Exception], None],
     ) -> None:
         self._call = call
         self._clock = clock
+        self._batches = batches
         self._finished = finished
         self._failed = failed
         self._given_up = given_up
         self._lanes: dict[str, list[Delivery]] = {}
         self._fronts: deque[Delivery] = deque()
+        self._at: tuple[Delivery, asyncio.Task[None], float] | None = None
+        """The call that is being made; if anyone else's turn comes meanwhile, it waits."""
+        self._done: list[Delivery] = []
         self._standby: asyncio.Task[None] | None = None
         self._waiting: set[Handler] = set()
         self._ready: dict[Handler, dict[str, None]] = {}
@@ -64,18 +71,22 @@ class Lanes:
     @property
     def running(self) -> int:
         """How many calls are under way, or about to be."""
-        return len(self._calls) + len(self._fronts)
+        return len(self._calls) + len(self._fronts) + (self._at is not None)
 
     def add(self, deliveries: Sequence[Delivery]) -> None:
         """Put deliveries behind those of their lanes, and start what can start."""
-        lanes = self._lanes
-        for delivery in deliveries:
-            lane = lanes.get(delivery.lane)
-            if lane is None:
-                lanes[delivery.lane] = [delivery]
-                self._offer(delivery)
-            else:
-                lane.append(delivery)
+        if not self._batches:
+            # In front or not shows when their turn comes.
+            self._fronts.extend(deliveries)
+        else:
+            self._note_waiting()
+            for delivery in deliveries:
+                lane = self._lanes.get(delivery.lane)
+                if lane is None:
+                    self._lanes[delivery.lane] = [delivery]
+                    self._offer(delivery)
+                else:
+                    lane.append(delivery)
         self._start_all()
 
     def _offer(self, head: Delivery) -> None:
@@ -128,54 +139,102 @@ class Lanes:
         self._calls.pop(task, None)
         self._overdue.discard(task)
 
+    def _note_waiting(self) -> None:
+        """Note the call that was being made as one that waits: its lane is taken, and it may be overdue."""
+        if self._at is not None:
+            (delivery, task, started), self._at = self._at, None
+            self._waiting.add(delivery.handler)
+            self._lanes.setdefault(delivery.lane, [delivery])
+            self._calls[task] = started, delivery.handler
+
+    def _tell(self) -> None:
+        """Tell of the calls that ended well since the last time."""
+        if self._done:
+            done, self._done = self._done, []
+            self._finished(done)
+
     async def _go_on(self) -> None:
         """Make the calls at the fronts, one after the other."""
         self._standby = None
-        # It is this one's turn because what they call waits for something.
-        self._waiting.update(handler for _, handler in self._calls.values())
-        task, fronts = asyncio.current_task(), self._fronts
+        self._note_waiting()
+        self._tell()
+        task, fronts, lanes = asyncio.current_task(), self._fronts, self._lanes
         assert task is not None  # noqa: S101 (a coroutine of ours runs in a task)
-        begun = self._clock.monotonic()
+        monotonic = self._clock.monotonic
+        now = monotonic()
+        until = now + TURN_SECONDS
         for _ in range(TURN_CALLS):
             if not fronts:
-                return
+                break
             delivery = fronts.popleft()
-            if delivery.handler in self._waiting:
+            lane = lanes.get(delivery.lane)
+            if lane is not None and lane[0] is not delivery:
+                lane.append(delivery)
+                continue
+            handler = delivery.handler
+            if handler in self._waiting:
                 self._start_alone(delivery)
                 continue
-            if fronts and self._standby is None:
+            if self._standby is None and (fronts or self._done):
                 self._standby = self._start(self._go_on())
-            handler = delivery.handler
-            started = self._clock.monotonic()
-            self._calls[task] = started, handler
-            await self._run(handler, (delivery,))
-            del self._calls[task]
-            if started - begun > TURN_SECONDS:
+            self._at = at = delivery, task, now
+            try:
+                await self._call(handler, (delivery,))
+            except BaseException as error:  # noqa: BLE001 (a handler may raise anything; it is recorded)
+                self._left(at, task)
+                self._recover(handler, (delivery,), error)
+            else:
+                self._done.append(delivery)
+                if not self._left(at, task):
+                    self._advance((delivery,))
+                    break
+                if lane is not None:
+                    self._advance((delivery,))
+            now = monotonic()
+            if now > until:
                 break
+        self._tell()
         self._start_all()
+
+    def _left(self, at: tuple[Delivery, asyncio.Task[None], float], task: asyncio.Task[None]) -> bool:
+        """Note that a call has ended; say whether it did so without waiting for anything."""
+        if self._at is at:
+            self._at = None
+            return True
+        self._note_waiting()
+        self._calls.pop(task, None)
+        return False
 
     def _start_alone(self, delivery: Delivery) -> None:
         handler = delivery.handler
+        self._lanes.setdefault(delivery.lane, [delivery])
         self._calls[self._start(self._run(handler, (delivery,)))] = self._clock.monotonic(), handler
 
     async def _run(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         try:
             await self._call(handler, deliveries)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task in self._overdue:
-                self._overdue.discard(task)
-                task.uncancel()
-                self._after_failure(handler, deliveries, _hung(handler))
-            elif task is not None and task.cancelling():
-                raise
-            else:
-                # Nobody cancelled this call: what it waited for was.
-                self._after_failure(handler, deliveries, _cancelled(handler))
-        except Exception as error:  # noqa: BLE001 (a handler may raise anything; it is recorded)
-            self._after_failure(handler, deliveries, error)
+        except BaseException as error:  # noqa: BLE001 (a handler may raise anything; it is recorded)
+            self._recover(handler, deliveries, error)
         else:
             self._after_success(handler, deliveries)
+
+    def _recover(self, handler: Handler, deliveries: Sequence[Delivery], error: BaseException) -> None:
+        """Deal with a call that raised. Raises: what is nobody's failure, such as being cancelled."""
+        if isinstance(error, Exception):
+            self._after_failure(handler, deliveries, error)
+            return
+        task = asyncio.current_task()
+        if not isinstance(error, asyncio.CancelledError) or task is None:
+            raise error
+        if task in self._overdue:
+            self._overdue.discard(task)
+            task.uncancel()
+            self._after_failure(handler, deliveries, _hung(handler))
+        elif task.cancelling():
+            raise error
+        else:
+            # Nobody cancelled this call: what it waited for was.
+            self._after_failure(handler, deliveries, _cancelled(handler))
 
     def _after_success(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         if handler.many:
@@ -196,7 +255,9 @@ class Lanes:
         """Take finished deliveries off their lanes, and offer what stands behind them."""
         lanes = self._lanes
         if len(deliveries) == 1:
-            lane = lanes[deliveries[0].lane]
+            lane = lanes.get(deliveries[0].lane)
+            if lane is None:
+                return
             if len(lane) == 1:
                 del lanes[deliveries[0].lane]
             else:
@@ -228,6 +289,7 @@ class Lanes:
             self._start_all()
             return
         (delivery,) = deliveries
+        self._lanes.setdefault(delivery.lane, [delivery])
         if delivery.charged:
             # It was counted before it was made; now it is known how it ended.
             delivery.errors.pop()
@@ -257,6 +319,7 @@ class Lanes:
 
     def cancel_overdue(self) -> None:
         """Cancel calls that run longer than their handler allows."""
+        self._note_waiting()
         now = self._clock.monotonic()
         for task, (started, handler) in list(self._calls.items()):
             if now - max(started, self._excused) > handler.timeout_seconds:
