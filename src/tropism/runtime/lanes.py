@@ -158,43 +158,48 @@ class Lanes:
         self._standby = None
         self._note_waiting()
         self._tell()
-        task, fronts, lanes = asyncio.current_task(), self._fronts, self._lanes
+        task, lanes = asyncio.current_task(), self._lanes
         assert task is not None  # noqa: S101 (a coroutine of ours runs in a task)
         monotonic = self._clock.monotonic
         now = monotonic()
         until = now + TURN_SECONDS
         for _ in range(TURN_CALLS):
-            if not fronts:
+            delivery = self._next()
+            if delivery is None:
                 break
-            delivery = fronts.popleft()
-            lane = lanes.get(delivery.lane)
-            if lane is not None and lane[0] is not delivery:
-                lane.append(delivery)
-                continue
-            handler = delivery.handler
-            if handler in self._waiting:
-                self._start_alone(delivery)
-                continue
-            if self._standby is None and (fronts or self._done):
+            if self._standby is None and (self._fronts or self._done):
                 self._standby = self._start(self._go_on())
             self._at = at = delivery, task, now
             try:
-                await self._call(handler, (delivery,))
+                await self._call(delivery.handler, (delivery,))
             except BaseException as error:  # noqa: BLE001 (a handler may raise anything; it is recorded)
                 self._left(at, task)
-                self._recover(handler, (delivery,), error)
+                self._recover(delivery.handler, (delivery,), error)
             else:
                 self._done.append(delivery)
-                if not self._left(at, task):
+                waited = not self._left(at, task)
+                if delivery.lane in lanes:
                     self._advance((delivery,))
+                if waited:
                     break
-                if lane is not None:
-                    self._advance((delivery,))
             now = monotonic()
             if now > until:
                 break
         self._tell()
         self._start_all()
+
+    def _next(self) -> Delivery | None:
+        """Return the next delivery that this task is to make the call of, if there is one."""
+        fronts, lanes, waiting = self._fronts, self._lanes, self._waiting
+        while fronts:
+            delivery = fronts.popleft()
+            if delivery.lane in lanes and lanes[delivery.lane][0] is not delivery:
+                lanes[delivery.lane].append(delivery)
+            elif delivery.handler in waiting:
+                self._start_alone(delivery)
+            else:
+                return delivery
+        return None
 
     def _left(self, at: tuple[Delivery, asyncio.Task[None], float], task: asyncio.Task[None]) -> bool:
         """Note that a call has ended; say whether it did so without waiting for anything."""
