@@ -18,7 +18,7 @@ from tropism.ports.platform import Platform
 class Settings:
     """The URL of every port; the defaults are embedded, under ``./.tropism/``.
 
-    Read from a file or variables, ``queue`` is where ``state`` is unless it is set itself.
+    Read from a file or variables, ``queue`` is where ``state`` is, if queues can be there, unless it is set.
     """
 
     log: str = "sqlite:///./.tropism/tropism.db"
@@ -27,6 +27,8 @@ class Settings:
     blobs: str = "file:./.tropism/blobs"
     compute: str = "process:"
 
+
+_WITHOUT_QUEUES = {"kafka", "nats"}
 
 PORTS = tuple(field.name for field in fields(Settings))
 
@@ -63,7 +65,7 @@ def read_settings(folder: Path = Path(), environment: Mapping[str, str] | None =
         url = variables.get(f"TROPISM_{port.upper()}")
         if url:
             found[port] = url
-    if "state" in found:
+    if "state" in found and found["state"].partition(":")[0] not in _WITHOUT_QUEUES:
         found.setdefault("queue", found["state"])
     return replace(Settings(), **{port: found[port] for port in PORTS if port in found})
 

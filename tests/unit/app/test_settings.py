@@ -13,6 +13,7 @@ POSTGRES = "postgresql://shop@db/shop"
         ({}, Settings().queue),
         ({"TROPISM_LOG": POSTGRES}, Settings().queue),
         ({"TROPISM_STATE": POSTGRES}, POSTGRES),
+        ({"TROPISM_STATE": "kafka://broker"}, Settings().queue),
         ({"TROPISM_STATE": POSTGRES, "TROPISM_QUEUE": "memory:"}, "memory:"),
     ],
 )
