@@ -15,6 +15,7 @@ from tropism.runtime.cursor import Cursor, Progress
 from tropism.runtime.dead import DeadLetter, redrive_topic, write_of
 from tropism.runtime.handler import Expired, Handler, Tick
 from tropism.runtime.intake import Arrival
+from tropism.runtime.leaving import Leaving
 from tropism.runtime.service import Service
 from tropism.runtime.shares import Share
 from tropism.runtime.streams import Stream
@@ -64,6 +65,7 @@ class Admission:
         share: Share,
         owned: Mapping[Stream, bool | None],
         refuse: Callable[[DeadLetter, Exception], None],
+        leaving: Leaving,
     ) -> None:
         self._service = service
         self._codec = codec
@@ -89,6 +91,7 @@ class Admission:
                 self._ticked.setdefault(handler.name, max(begin_us, cursor.first_us or begin_us))
         self._redrive_topic = redrive_topic(service.name)
         self._refuse = refuse
+        self._leaving = leaving
         self._sequence = 0
         self._fed = tables.fed
         self._plans: dict[Stream, dict[str, _Plan]] = {stream: {} for stream in progress}
@@ -257,6 +260,7 @@ class Admission:
             record.id, record.source, record.type, record.subject, record.time_us, None, record.extensions
         )
         item = Item(envelope, known_us, known_us, (stream, stored.offset))
+        unknown = record.type not in self._codec.types and stream.topic != self._redrive_topic
         letter = DeadLetter(
             id=record.id,
             service=self._service.name,
@@ -267,6 +271,9 @@ class Admission:
             failed_us=known_us,
             record=record,
         )
+        if unknown and self._now_us is not None:
+            self._leaving.add(item, letter)
+            return item, ()
         item.writes.append(write_of(letter))
         self._refuse(letter, InvalidInputError(cause))
         return item, ()

@@ -4,6 +4,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 import msgspec
 
+from tropism.core.errors import NotSupportedError
 from tropism.ports.log import Partition
 from tropism.runtime.streams import Stream
 
@@ -28,6 +29,37 @@ class Cursor(msgspec.Struct):
     ticks: dict[str, int] = {}
     failures: dict[str, list[str]] = {}
     first_us: int | None = None
+    format: int = 1
+
+
+FORMAT = 1
+"""Of the cursor, and of all that a worker stores beside it: views, outbox, what it has seen and left.
+
+Where none is said, it is 1. Who changes what is stored so that older code would misread it raises this, and
+reads the one before still.
+"""
+
+
+def cursor_of(data: bytes | None, consumer: str) -> Cursor:
+    """Return a stored cursor, a new one where there is none.
+
+    Raises: NotSupportedError if newer code has stored it, in a way that this code does not know.
+    """
+    if data is None:
+        return Cursor(format=FORMAT)
+    found = msgspec.msgpack.decode(data, type=_Format).format
+    if found > FORMAT:
+        raise NotSupportedError(
+            f"Cannot take over {consumer!r}: its cursor has format {found}, this Tropism knows {FORMAT}. "
+            f"Upgrade Tropism, or go back to a backup made before."
+        )
+    cursor = msgspec.msgpack.decode(data, type=Cursor)
+    cursor.format = FORMAT
+    return cursor
+
+
+class _Format(msgspec.Struct):
+    format: int = 1
 
 
 def name_of(partition: Partition) -> str:

@@ -10,7 +10,7 @@ from tropism.core.envelope import Stored
 from tropism.ports.log import Log, Partition
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Lease, Position, State
-from tropism.runtime.cursor import Cursor, Place
+from tropism.runtime.cursor import Cursor, Place, cursor_of
 from tropism.runtime.outbox import open_outbox
 from tropism.runtime.service import Service
 from tropism.runtime.shares import Plan, Share, check_count, plan_consumer
@@ -48,7 +48,7 @@ async def divide(platform: Platform, service: Service, count: int, *, holder: st
             outbox = await open_outbox(each.consumer(name), platform)
             if outbox is not None:
                 await state.commit(Commit(old, position, outbox.writes(())))
-        cursors = [_cursor(position) for _, position in stood]
+        cursors = [_cursor(lease.consumer, position) for lease, position in stood]
         parts = list(zip(before.shares(), cursors, strict=True))
         cursor = Cursor(
             places=await _places(log, parts, counts),
@@ -72,8 +72,8 @@ async def _held(stack: AsyncExitStack, state: State, consumer: str, holder: str)
     return lease, position
 
 
-def _cursor(position: Position) -> Cursor:
-    return Cursor() if position.cursor is None else msgspec.msgpack.decode(position.cursor, type=Cursor)
+def _cursor(consumer: str, position: Position) -> Cursor:
+    return cursor_of(position.cursor, consumer)
 
 
 def _latest(ticks: Sequence[Mapping[str, int]]) -> dict[str, int]:

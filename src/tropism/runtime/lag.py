@@ -3,12 +3,11 @@
 from collections import Counter
 from dataclasses import dataclass
 
-import msgspec
-
 from tropism.core.time import MICROSECONDS
 from tropism.ports.log import Partition
 from tropism.ports.platform import Platform
-from tropism.runtime.cursor import Cursor, Place, name_of
+from tropism.ports.state import Position
+from tropism.runtime.cursor import Place, cursor_of, name_of
 from tropism.runtime.service import Service
 from tropism.runtime.shares import plan_of
 from tropism.runtime.sources import topics_of
@@ -38,7 +37,7 @@ async def lag_of(platform: Platform, service: Service) -> Lag:
             if share.owns_partition(partition, counts[partition[0]]) is False:
                 continue
             position = positions.get(share.consumer(service.name))
-            place = _place(None if position is None else position.cursor, name_of(partition))
+            place = _place(share.consumer(service.name), position, name_of(partition))
             behind = await _behind(platform, partition, place, end)
             # Where a partition is shared by keys, the slowest of the workers tells.
             waiting += behind // (1 if share.owns_partition(partition, counts[partition[0]]) else plan.count)
@@ -59,9 +58,9 @@ async def _behind(platform: Platform, partition: Partition, place: Place, end: i
     return (end - page[0].offset if page else 0) + len(place.left)
 
 
-def _place(cursor: bytes | None, partition: str) -> Place:
+def _place(consumer: str, position: Position | None, partition: str) -> Place:
     """Return how far a partition was taken: in event time it is read as several streams."""
-    stood = Cursor() if cursor is None else msgspec.msgpack.decode(cursor, type=Cursor)
+    stood = cursor_of(None if position is None else position.cursor, consumer)
     places = [place for name, place in stood.places.items() if name.partition("@")[0] == partition]
     left = [offset for place in places for offset in place.left]
     return Place(min((place.offset for place in places), default=0), left)

@@ -15,6 +15,7 @@ from tropism.core.event import Event
 from tropism.ports.platform import Platform
 from tropism.runtime.admission import source_topic
 from tropism.runtime.attempts import GaveUp
+from tropism.runtime.declared import declare
 from tropism.runtime.dividing import divide
 from tropism.runtime.following import TOPIC, follow
 from tropism.runtime.handler import Expired, Handler, Shape, Tick
@@ -162,6 +163,8 @@ class Runtime:
     async def _keep_running(self, service: Service) -> None:
         """Run a service; wait for its lease where another has it, also after losing it."""
         options = await patiently(self.platform.clock, lambda: self._worker_options(service))
+        if self.options.live:
+            await patiently(self.platform.clock, lambda: self._declare(service))
         while True:
             with suppress(ConflictError, UnavailableError):
                 share = await self._share_of(service)
@@ -175,6 +178,10 @@ class Runtime:
                 finally:
                     await worker.abandon()
             await self.platform.clock.sleep(STANDBY_SECONDS)
+
+    async def _declare(self, service: Service) -> None:
+        """Say what this code of a service knows. Raises: InvalidInputError if it cannot read the state."""
+        await declare(self.platform, service, self.codec, holder=f"{self._holder}/{id(self):x}")
 
     async def _share_of(self, service: Service) -> Share:
         """Return this worker's share. Raises: ConflictError while the service is divided otherwise."""

@@ -6,25 +6,24 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
 from tropism.core.codec import Codec
 from tropism.core.errors import UnavailableError
 from tropism.core.time import MICROSECONDS
 from tropism.ports.log import Partition
 from tropism.ports.platform import Platform
 from tropism.ports.state import Lease, Position, Write
-from tropism.runtime.admission import Admission, Admitted, wanted_states
+from tropism.runtime.admission import Admission, wanted_states
 from tropism.runtime.aside import Aside
 from tropism.runtime.attempts import Attempts
 from tropism.runtime.call import Caller, namespace_of
 from tropism.runtime.calls import Calls
 from tropism.runtime.commit import Committer, resource_namespace
-from tropism.runtime.cursor import Cursor, Fed, Place, Progress, fed_places
+from tropism.runtime.cursor import Cursor, Fed, Place, Progress, cursor_of, fed_places
 from tropism.runtime.dead import DeadLetter
 from tropism.runtime.expiring import Expiring
 from tropism.runtime.inject import Resource, Site
 from tropism.runtime.intake import Intake, least
+from tropism.runtime.leaving import Leaving
 from tropism.runtime.options import WorkerOptions
 from tropism.runtime.outbox import open_outbox
 from tropism.runtime.patience import PatientLog, PatientState
@@ -87,7 +86,7 @@ class Worker:
         lease, position = await self._platform.state.acquire(
             self._consumer, self._options.holder, lease_seconds=self._options.lease_seconds
         )
-        cursor = Cursor() if position.cursor is None else msgspec.msgpack.decode(position.cursor, type=Cursor)
+        cursor = cursor_of(position.cursor, self._consumer)
         # If the process before died with events in flight, one of them may be why: take them singly.
         self._suspects = 0 if lease.clean else self._options.chunk
         await self._open(lease, cursor, position)
@@ -136,6 +135,7 @@ class Worker:
         self.is_open = True
 
     def _open_admission(self, cursor: Cursor, known_us: int | None) -> None:
+        self._leaving = Leaving(self.service.name, self._platform, self._buried)
         self._admission = Admission(
             self.service,
             codec=self._codec,
@@ -148,6 +148,7 @@ class Worker:
             share=self._options.share,
             owned=self._owned,
             refuse=self._buried,
+            leaving=self._leaving,
         )
 
     def _open_calls(self) -> None:
@@ -363,17 +364,16 @@ class Worker:
             self._cursor.first_us = self._cursor.first_us or now_us
         fresh = await self._seen.fresh(arrivals, self._progress)
         admitted = self._admission.admit(fresh, expired, due_us, after_us=self._frontier_us)
+        if self._leaving.is_needed:
+            admitted = await self._leaving.sort_out(admitted)
         for stream, offset in self._intake.passed():
             self._progress[stream].pass_to(offset)
-        await self._load_states(admitted)
+        for namespace, keys in wanted_states(self._stateful, admitted).items():
+            await self._values.load(namespace, keys)
         await self._calls.start(admitted, until_us, touched=bool(arrivals))
         moved = until_us > self._frontier_us
         self._frontier_us = max(self._frontier_us, until_us)
         return bool(arrivals or expired) or (moved and not self._live)
-
-    async def _load_states(self, admitted: Sequence[Admitted]) -> None:
-        for namespace, keys in wanted_states(self._stateful, admitted).items():
-            await self._values.load(namespace, keys)
 
     def _advanced(self, to_us: int) -> None:
         self._room.set()

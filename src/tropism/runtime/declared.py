@@ -1,0 +1,129 @@
+"""What the code of a service says of itself: declared in its state, so that other code of it can know.
+
+While a service is upgraded, processes of old and new code are at work. Each declares, when it starts, which
+types of events it knows and which types its states have.
+"""
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+
+import msgspec
+
+from tropism.core.codec import Codec, describe
+from tropism.core.errors import ConflictError, InvalidInputError
+from tropism.core.time import MICROSECONDS
+from tropism.ports.clock import Clock
+from tropism.ports.platform import Platform
+from tropism.ports.state import Commit, Position, State, Write
+from tropism.runtime.call import namespace_of
+from tropism.runtime.service import Service
+
+CURRENT_SECONDS = 86_400.0
+"""How long after its last start code counts as being rolled out, or back."""
+
+KEPT_MAX = 16
+"""How many declarations of a service are kept: the newest."""
+
+_SAMPLE = 100
+_LEASE_SECONDS = 10.0
+_TURN_SECONDS = 0.05
+
+
+class Declaration(msgspec.Struct, frozen=True):
+    """The types of events that code knows, and the types of its states, as they are written."""
+
+    types: list[str]
+    states: dict[str, str]
+    last_us: int = 0
+
+    @property
+    def id(self) -> str:
+        """What tells it from others: the same code gives the same."""
+        told = msgspec.json.encode((self.types, self.states), order="sorted")
+        return blake2b(told, digest_size=8).hexdigest()
+
+
+def namespace(service: str) -> str:
+    """Return where a service's declarations are kept."""
+    return f"{service}/code"
+
+
+def declaration_of(service: Service, codec: Codec, now_us: int) -> Declaration:
+    """Return what code of a service says of itself."""
+    states = {name: _written(kind) for name, kind in _states_of(service).items()}
+    return Declaration(sorted(codec.types), states, now_us)
+
+
+async def declare(platform: Platform, service: Service, codec: Codec, *, holder: str) -> None:
+    """Check that this code can read what the service has stored, and make it known.
+
+    Raises: InvalidInputError if a state holds values that are none of its type now; ConflictError if
+    somebody else does not end declaring.
+    """
+    state, clock = platform.state, platform.clock
+    mine = declaration_of(service, codec, clock.now_us())
+    known = await declarations(state, service.name)
+    await _check_states(state, service, known)
+    before = known.get(mine.id)
+    if before is not None and mine.last_us - before.last_us < CURRENT_SECONDS * MICROSECONDS / 2:
+        return
+    writes = [Write(namespace(service.name), mine.id, msgspec.msgpack.encode(mine))]
+    others = sorted((d.last_us, id) for id, d in known.items() if id != mine.id)
+    writes += [Write(namespace(service.name), id, None) for _, id in others[: -KEPT_MAX + 1]]
+    await _commit(state, clock, f"{service.name}#code", holder, writes)
+
+
+async def declarations(state: State, service: str) -> dict[str, Declaration]:
+    """Return what is declared of a service, by id."""
+    page = await state.scan(namespace(service), count_max=10 * KEPT_MAX)
+    return {entry.key: msgspec.msgpack.decode(entry.value, type=Declaration) for entry in page}
+
+
+def types_known(known: Iterable[Declaration], now_us: int) -> frozenset[str]:
+    """Return the types that any code knows which started not long ago."""
+    since_us = now_us - int(CURRENT_SECONDS * MICROSECONDS)
+    return frozenset(kind for each in known if each.last_us >= since_us for kind in each.types)
+
+
+async def _commit(state: State, clock: Clock, consumer: str, holder: str, writes: list[Write]) -> None:
+    until = clock.monotonic() + 2 * _LEASE_SECONDS
+    while True:
+        try:
+            lease, _ = await state.acquire(consumer, holder, lease_seconds=_LEASE_SECONDS)
+        except ConflictError:
+            if clock.monotonic() > until:
+                raise
+            await clock.sleep(_TURN_SECONDS)
+        else:
+            await state.commit(Commit(lease, Position(), writes))
+            await state.release(lease)
+            return
+
+
+async def _check_states(state: State, service: Service, known: Mapping[str, Declaration]) -> None:
+    """Refuse states whose type has changed so that what is stored does not fit. Raises: InvalidInputError."""
+    for name, kind in _states_of(service).items():
+        if known and all(each.states.get(name) in {None, _written(kind)} for each in known.values()):
+            continue
+        for entry in await state.scan(namespace_of(service.name, name), count_max=_SAMPLE):
+            try:
+                msgspec.msgpack.decode(entry.value, type=kind)
+            except msgspec.MsgspecError as error:
+                raise InvalidInputError(
+                    f"Cannot start service {service.name!r}: its state {name!r} is {_written(kind)} here, "
+                    f"and a stored value is not: {describe(error)}. Name the new state otherwise, or let its "
+                    f"type take both."
+                ) from error
+
+
+def _states_of(service: Service) -> dict[str, object]:
+    return {
+        injection.source: injection.kind
+        for handler in service.handlers
+        for injection in handler.injections
+        if isinstance(injection.source, str)
+    }
+
+
+def _written(kind: object) -> str:
+    return kind.__qualname__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
