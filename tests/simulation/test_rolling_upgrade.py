@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import runpy
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -359,3 +361,9 @@ def test_a_cursor_of_a_newer_format_is_refused_and_an_older_one_is_read():
         await second.stop(drain_seconds=0)
 
     asyncio.run(check())
+
+
+def test_the_example_runs(capsys):
+    """The example ends with what the new code made of the cart."""
+    runpy.run_path(str(Path(__file__).parents[2] / "examples" / "upgrade.py"), run_name="__main__")
+    assert capsys.readouterr().out == "ada's cart holds 1 item\n"

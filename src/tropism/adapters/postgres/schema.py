@@ -28,8 +28,8 @@ _HAS_TABLE = (
     b"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     b"WHERE n.nspname = %s AND c.relname = %s"
 )
-_NEWEST = "SELECT works_with, tropism, at_us FROM {0}.upgrades ORDER BY version DESC LIMIT 1"
-_UPGRADED = (
+_UPGRADED = "SELECT works_with, tropism, at_us FROM {0}.upgrades WHERE version = %s"
+_NOTE = (
     "INSERT INTO {0}.upgrades VALUES (%s, %s, %s, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
 )
 _STANDBYS = {
@@ -89,19 +89,21 @@ async def _version(connection: AsyncConnection, address: Address) -> int | None:
         return None
     cursor = await connection.execute(f"SELECT version FROM {address.schema}.store".encode())
     version = int((await cursor.fetchall())[0][0])
-    newest = await _newest(connection, address) if version > SCHEMA_VERSION else None
+    newest = await _upgraded(connection, address, version) if version > SCHEMA_VERSION else None
     check_known(address.name, version, SCHEMA_VERSION, None if newest is None else newest[0])
     return version
 
 
-async def _newest(connection: AsyncConnection, address: Address) -> tuple[int, str, int] | None:
-    """Return the oldest version that works with the store's, who made it and when; None before version 2."""
+async def _upgraded(
+    connection: AsyncConnection, address: Address, version: int
+) -> tuple[int, str, int] | None:
+    """Return the oldest version that works with this one, who made it and when; None before version 2."""
     cursor = await connection.execute(_HAS_TABLE, [address.schema, "upgrades"])
     if not await cursor.fetchall():
         return None
-    cursor = await connection.execute(_NEWEST.format(address.schema).encode())
-    works_with, program_version, at_us = (await cursor.fetchall())[0]
-    return int(works_with), str(program_version), int(at_us)
+    cursor = await connection.execute(_UPGRADED.format(address.schema).encode(), [version])
+    rows = await cursor.fetchall()
+    return (int(rows[0][0]), str(rows[0][1]), int(rows[0][2])) if rows else None
 
 
 async def _make(connection: AsyncConnection, address: Address) -> None:
@@ -133,7 +135,7 @@ async def _make(connection: AsyncConnection, address: Address) -> None:
 async def _upgrade(connection: AsyncConnection, address: Address, number: int) -> None:
     script, works_with = _UPGRADES[number]
     await _run(connection, address, script)
-    await connection.execute(_UPGRADED.format(address.schema).encode(), [number, works_with, program()])
+    await connection.execute(_NOTE.format(address.schema).encode(), [number, works_with, program()])
     await connection.execute(f"UPDATE {address.schema}.store SET version = {number}".encode())
 
 
@@ -151,11 +153,12 @@ async def _facts(connection: AsyncConnection, address: Address) -> Facts:
         + f"{address.schema}.store s".encode()
     )
     database, commits, fsync, standbys, version, id = (await cursor.fetchall())[0]
-    stored, newest = await _version(connection, address), await _newest(connection, address)
+    stored = await _version(connection, address) or 0
+    newest = await _upgraded(connection, address, stored)
     return Facts(
         f"postgresql:{database}/{address.schema}/{id}",
         durability(version, commits, fsync, standbys),
-        told_format(stored or 0, SCHEMA_VERSION, None if newest is None else newest[1:]),
+        told_format(stored, SCHEMA_VERSION, None if newest is None else newest[1:]),
     )
 
 

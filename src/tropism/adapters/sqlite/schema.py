@@ -73,7 +73,7 @@ _STEPS = (Step(_TABLES, 1), Step(_QUEUE_TABLES, 1), Step(_HISTORY_TABLES, 2))
 """Each version of the schema, from the first."""
 
 _NOW_US = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
-_NEWEST = "SELECT works_with, tropism, at_us FROM upgrades ORDER BY version DESC LIMIT 1"
+_UPGRADED = "SELECT works_with, tropism, at_us FROM upgrades WHERE version = ?"
 
 
 def connect_writer(path: Path, *, synced: bool = True, upgrade: bool = True) -> sqlite3.Connection:
@@ -126,7 +126,7 @@ def problems_of(path: Path) -> list[str]:
 def check_version(connection: sqlite3.Connection, path: Path) -> int:
     """Return the file's schema version. Raises: NotSupportedError if it is newer than this code can use."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    newest = _newest(connection) if version > SCHEMA_VERSION else None
+    newest = _upgraded(connection, version) if version > SCHEMA_VERSION else None
     check_known(str(path), version, SCHEMA_VERSION, None if newest is None else newest[0])
     return version
 
@@ -136,7 +136,8 @@ def format_of(path: Path) -> str:
     try:
         connection = connect_reader(path)
         try:
-            version, newest = check_version(connection, path), _newest(connection)
+            version = check_version(connection, path)
+            newest = _upgraded(connection, version)
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -144,10 +145,10 @@ def format_of(path: Path) -> str:
     return told_format(version, SCHEMA_VERSION, None if newest is None else newest[1:])
 
 
-def _newest(connection: sqlite3.Connection) -> tuple[int, str, int] | None:
-    """Return the oldest version that works with the file's, who made it and when; None before version 3."""
+def _upgraded(connection: sqlite3.Connection, version: int) -> tuple[int, str, int] | None:
+    """Return the oldest version that works with this one, who made it and when; None before version 3."""
     found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'upgrades'").fetchone()
-    row = connection.execute(_NEWEST).fetchone() if found else None
+    row = connection.execute(_UPGRADED, (version,)).fetchone() if found else None
     return None if row is None else (int(row[0]), str(row[1]), int(row[2]))
 
 
