@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tropism import Event, Service, State, use
+from tropism import Event, Reader, Service, State, View, count, hours, last, use
 from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore, VirtualClock
 from tropism.core.codec import record_of
 from tropism.core.errors import InvalidInputError, NotSupportedError
@@ -305,6 +305,37 @@ def test_a_state_of_another_type_is_refused_at_start():
         second = await deployment.start(wider, holder="wider")
         await deployment.publish(Added(cart="c1", n=9))
         assert deployment.noted()["c1"][-1] == (9, 1)
+        await second.stop(drain_seconds=0)
+
+    asyncio.run(check())
+
+
+def test_a_view_of_other_columns_is_refused_where_it_is_stored():
+    """Rows of other columns would be misread: under another name the view is fed from the log."""
+
+    def viewing(name, **columns):
+        service = Service("carts")
+        view = View(name, Added, by=lambda e: "all", window=hours(1), **columns)
+
+        @service.on(Added)
+        def note(added: Added, recent: Reader = use(view)) -> Noted:
+            return Noted(cart=added.cart, n=added.n, count=recent("all")[0] or 0)
+
+        return service
+
+    async def check():
+        deployment = Deployment()
+        first = await deployment.start(viewing("recent", n=count()), holder="old")
+        await deployment.publish(*added(0, 4, 4))
+        await first.stop(drain_seconds=0)
+        broken = await deployment.start(viewing("recent", most=last(lambda e: e.n), n=count()), holder="new")
+        with pytest.raises(InvalidInputError, match="its view 'recent' is stored with other columns"):
+            await broken.wait()
+        await broken.stop(drain_seconds=0)
+        second = await deployment.start(viewing("newest", most=last(lambda e: e.n), n=count()), holder="new")
+        await deployment.publish(Added(cart="c9", n=9))
+        assert deployment.noted()["c9"][0][0] == 9
+        assert await deployment.letters() == []
         await second.stop(drain_seconds=0)
 
     asyncio.run(check())

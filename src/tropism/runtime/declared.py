@@ -17,6 +17,9 @@ from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Position, State, Write
 from tropism.runtime.call import namespace_of
 from tropism.runtime.service import Service
+from tropism.runtime.shares import plan_of
+from tropism.runtime.tables import view_namespace
+from tropism.runtime.view import View
 
 CURRENT_SECONDS = 86_400.0
 """How long after its last start code counts as being rolled out, or back."""
@@ -30,16 +33,17 @@ _TURN_SECONDS = 0.05
 
 
 class Declaration(msgspec.Struct, frozen=True):
-    """The types of events that code knows, and the types of its states, as they are written."""
+    """The types of events that code knows; and its states and views, as they are written."""
 
     types: list[str]
     states: dict[str, str]
     last_us: int = 0
+    views: dict[str, str] = {}
 
     @property
     def id(self) -> str:
         """What tells it from others: the same code gives the same."""
-        told = msgspec.json.encode((self.types, self.states), order="sorted")
+        told = msgspec.json.encode((self.types, self.states, self.views), order="sorted")
         return blake2b(told, digest_size=8).hexdigest()
 
 
@@ -51,19 +55,21 @@ def namespace(service: str) -> str:
 def declaration_of(service: Service, codec: Codec, now_us: int) -> Declaration:
     """Return what code of a service says of itself."""
     states = {name: _written(kind) for name, kind in _states_of(service).items()}
-    return Declaration(sorted(codec.types), states, now_us)
+    views = {view.name: _kept(view) for view in service.views}
+    return Declaration(sorted(codec.types), states, now_us, views)
 
 
 async def declare(platform: Platform, service: Service, codec: Codec, *, holder: str) -> None:
     """Check that this code can read what the service has stored, and make it known.
 
-    Raises: InvalidInputError if a state holds values that are none of its type now; ConflictError if
-    somebody else does not end declaring.
+    Raises: InvalidInputError if a state holds values that are none of its type now, or a view is stored as
+    it was declared before; ConflictError if somebody else does not end declaring.
     """
     state, clock = platform.state, platform.clock
     mine = declaration_of(service, codec, clock.now_us())
     known = await declarations(state, service.name)
     await _check_states(state, service, known)
+    await _check_views(state, service, known)
     before = known.get(mine.id)
     if before is not None and mine.last_us - before.last_us < CURRENT_SECONDS * MICROSECONDS / 2:
         return
@@ -114,6 +120,28 @@ async def _check_states(state: State, service: Service, known: Mapping[str, Decl
                     f"and a stored value is not: {describe(error)}. Name the new state otherwise, or let its "
                     f"type take both."
                 ) from error
+
+
+async def _check_views(state: State, service: Service, known: Mapping[str, Declaration]) -> None:
+    """Refuse views whose stored rows have other columns than theirs. Raises: InvalidInputError."""
+    plan = None
+    for view in service.views:
+        before = [each for each in known.values() if view.name in each.views]
+        if not before or max(before, key=lambda each: each.last_us).views[view.name] == _kept(view):
+            continue
+        plan = plan or await plan_of(state, service.name)
+        for share in plan.shares():
+            if await state.scan(view_namespace(share.consumer(service.name), view.name), count_max=1):
+                raise InvalidInputError(
+                    f"Cannot start service {service.name!r}: its view {view.name!r} is stored with other "
+                    f"columns or windows than it has here. Give it another name: it is then fed from the log."
+                )
+
+
+def _kept(view: View) -> str:
+    """Return what decides how a view's rows are stored."""
+    columns = [f"{name}={each.kind}({each.window})" for name, each in view.columns.items()]
+    return f"{','.join(kind.event_type for kind in view.on)}: {', '.join(columns)}"
 
 
 def _states_of(service: Service) -> dict[str, object]:

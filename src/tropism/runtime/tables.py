@@ -171,4 +171,9 @@ class Tables:
         return writes
 
     def _namespace(self, view: View) -> str:
-        return f"{self._consumer}/view/{view.name}"
+        return view_namespace(self._consumer, view.name)
+
+
+def view_namespace(consumer: str, view: str) -> str:
+    """Return where a worker keeps its copy of a view."""
+    return f"{consumer}/view/{view}"
