@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.simulation.replay_system import Paid, again, dump, lived, run, scratch, shop
+from tests.simulation.replay_system import Paid, Thanked, again, dump, lived, run, scratch, shop
 
+from tropism import Event, Service, State, use
 from tropism.core.errors import ConflictError, InvalidInputError, NotFoundError
 from tropism.runtime.replay.replaying import Request, replay
 
@@ -180,6 +181,31 @@ def test_what_retention_took_is_not_replayed_in_silence():
             for start in (tenth, {"orders/0": 10}, None):
                 report = await replay(Request(shop(), start=start), platform, scratch())
                 assert report.partitions == {"orders/0": (10, 40)}
+
+    run(check())
+
+
+class PaidNow(Event, type="orders.paid.v1", key="order"):
+    """The same type, as another module declares it."""
+
+    order: str
+    cents: int
+    currency: str = "EUR"
+
+
+def test_other_code_may_declare_the_same_types_itself():
+    """Old and new classes of one type stand side by side: events are read as the replayed code declares them."""
+    service = Service("shop")
+
+    @service.on(PaidNow)
+    def thank(paid: PaidNow, times: State[int] = use("times")) -> Thanked:
+        times.set((times.get() or 0) + 1)
+        return Thanked(order=f"{paid.order}", times=times.get() or 0)
+
+    async def check():
+        async with lived() as t:
+            report = await again(t, service, ignore=frozenset({"recent"}))
+            assert report.difference.total.same == 40
 
     run(check())
 

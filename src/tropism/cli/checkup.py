@@ -13,7 +13,7 @@ from tropism.adapters.local.clock import SystemClock
 from tropism.app.app import App
 from tropism.app.platform import PORTS, Settings, port_of, read_settings
 from tropism.cli.discovery import app_name, load_app
-from tropism.cli.looking import as_it_is, elsewhere, local_path
+from tropism.cli.looking import elsewhere, local_path
 from tropism.core.errors import TropismError
 from tropism.core.time import iso
 from tropism.ports.opening import open_url, without_secrets
@@ -122,7 +122,7 @@ async def _examine_ports(
     opened: dict[str, Any] = {}
     ports: dict[str, Any] = {}
     for port in PORTS:
-        url = as_it_is(getattr(looked, port))
+        url = getattr(looked, port)
         found = report.ports[port] = PortReport(without_secrets(getattr(settings, port)))
         try:
             if url not in opened:

@@ -142,7 +142,8 @@ async def _of_service(platform: Platform, service: str | None) -> list[DeadLette
     """Return the letters of a service, or of all. Raises: NotFoundError for a service that nobody knows."""
     letters = list(await dead_letters(platform.state, service or "", count_max=_NO_BOUND))
     if service is not None and not letters:
-        known = {*dict(await platform.state.positions()), *_services_of_app()} - {dead.CONSUMER}
+        ran = {name.partition("#")[0] for name, _ in await platform.state.positions()}
+        known = {*ran, *_services_of_app()} - {dead.CONSUMER}
         if service not in known:
             raise NotFoundError(
                 f"Cannot find service {service!r}: none of that name has run here. "

@@ -21,11 +21,14 @@ async def open_to_look(settings: Settings) -> AsyncIterator[Platform]:
 
 @contextmanager
 def elsewhere(settings: Settings) -> Iterator[Settings]:
-    """Give settings whose local stores that are not there yet, and could be, lie in a temporary folder."""
+    """Give settings whose local stores that are not there yet, and could be, lie in a temporary folder.
+
+    Those of an older format are not upgraded.
+    """
     with TemporaryDirectory(prefix="tropism-") as folder:
         urls = {port: getattr(settings, port) for port in PORTS}
         places = {url: f"{folder}/{number}" for number, url in enumerate(dict.fromkeys(urls.values()))}
-        yield replace(settings, **{port: _moved(url, places[url]) for port, url in urls.items()})
+        yield replace(settings, **{port: as_it_is(_moved(url, places[url])) for port, url in urls.items()})
 
 
 def as_it_is(url: str) -> str:

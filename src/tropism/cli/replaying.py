@@ -63,13 +63,14 @@ async def replay_service(order: Order, app: str | None, *, json: bool) -> bool:
         request = Request(
             service,
             live=before,
-            types=(*types_of(code).types.values(), *(() if code is live else _others(live, code))),
+            types=tuple(types_of(code).types.values()),
             start=await _place(order.start if order.start != "start" else "", service, platform.log),
             until=await _place(order.until, service, platform.log),
             state=order.state,
             app=order.code or app or "",
             code=_fingerprint(code, service),
             ignore=order.ignore,
+            ignore_unknown=code.ignore_unknown,
         )
         async with open_replay(order.into) as store:
             with telling(WORDS) as teller, aside(), guarding():
@@ -80,12 +81,6 @@ async def replay_service(order: Order, app: str | None, *, json: bool) -> bool:
                 report = await replay(request, platform, store, name=order.into, say=say)
     _tell(report, file, json=json)
     return report.difference.total.is_same and not report.failed
-
-
-def _others(live: App, code: App) -> list[type]:
-    """Return the types that only the live app knows; of the others, those of the replayed code count."""
-    known = types_of(code).types
-    return [kind for name, kind in types_of(live).types.items() if name not in known]
 
 
 async def _place(text: str, service: Service, log: Log) -> Place:

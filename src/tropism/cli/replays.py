@@ -5,12 +5,15 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tropism.cli.console import print_json, print_table, say
-from tropism.core.errors import ConflictError, InvalidInputError, NotFoundError
+from tropism.core.errors import ConflictError, InvalidInputError, NotFoundError, TropismError
 from tropism.core.time import iso
 from tropism.ports.opening import open_url
+
+if TYPE_CHECKING:
+    from tropism.runtime.replay.manifest import Manifest
 
 FOLDER = Path(".tropism") / "replays"
 _PARTS = ("", "-wal", "-shm", ".sock", ".lock")
@@ -53,25 +56,31 @@ async def list_replays(*, json: bool) -> None:
 
     found: list[dict[str, Any]] = []
     for file in sorted(FOLDER.glob("*.db")):
-        async with open_replay(file.stem) as store:
-            manifest = await read_manifest(store.state)
+        try:
+            async with open_replay(file.stem) as store:
+                manifest = await read_manifest(store.state)
+        except TropismError as error:
+            say(str(error))
+            continue
         if manifest is not None:
-            asked, span = manifest.asked, manifest.span
-            found.append(
-                {
-                    "name": file.stem,
-                    "service": asked.service,
-                    "from": iso(span.from_us),
-                    "until": iso(span.until_us),
-                    "events": span.size,
-                    "bytes": file.stat().st_size,
-                }
-            )
+            found.append(_told(file, manifest))
     if json:
         print_json({"replays": found})
     else:
         columns = ("name", "service", "from", "until", "events", "bytes")
         print_table(columns, [list(each.values()) for each in found], none="No replays.")
+
+
+def _told(file: Path, manifest: "Manifest") -> dict[str, Any]:
+    span = manifest.span
+    return {
+        "name": file.stem,
+        "service": manifest.asked.service,
+        "from": iso(span.from_us),
+        "until": iso(span.until_us),
+        "events": span.size,
+        "bytes": file.stat().st_size,
+    }
 
 
 def discard_replay(name: str, *, json: bool) -> None:

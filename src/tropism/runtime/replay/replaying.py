@@ -3,12 +3,16 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
 from tropism.core.time import iso
 from tropism.ports.platform import Platform
+from tropism.ports.state import State
 from tropism.runtime.cursor import name_of
-from tropism.runtime.dead import dead_letters
+from tropism.runtime.dead import NAMESPACE as DEAD
+from tropism.runtime.dead import DeadLetter
 from tropism.runtime.lag import lag_of
 from tropism.runtime.options import WorkerOptions
 from tropism.runtime.replay.compare import SCRATCH, compare
@@ -21,7 +25,7 @@ from tropism.runtime.replay.manifest import (
     check_same,
     read_manifest,
 )
-from tropism.runtime.replay.pages import HOLDER, LEASE_SECONDS, keeping
+from tropism.runtime.replay.pages import HOLDER, LEASE_SECONDS, entries_in, keeping
 from tropism.runtime.replay.prepared import prepared
 from tropism.runtime.replay.report import EXAMPLES_MAX, Difference, Failure, Report
 from tropism.runtime.replay.scratch import Scratch
@@ -55,7 +59,7 @@ class Request:
     app: str = ""
     code: str = ""
     ignore: frozenset[str] = frozenset()
-    ignore_unknown: bool = True
+    ignore_unknown: bool = False
     chunk: int = 1024
     effects: Effects = field(default_factory=Effects)
 
@@ -165,7 +169,7 @@ async def _work(
         chunk=request.chunk,
         in_flight_max=4 * request.chunk,
     )
-    codec = codec_of([*services, *_live(request)], request.types)
+    codec = codec_of(services, request.types)
     workers = Workers(services, replace(platform, log=log, state=scratch.state), codec, span, options)
     begin = 0 if rebuilt else sum(span.starts.values())
     size = sum(span.ends.values()) - begin
@@ -207,7 +211,7 @@ async def _report(
     resumed: bool,
 ) -> Report:
     span, name = manifest.span, request.service.name
-    letters = await dead_letters(scratch.state, name, count_max=100_000)
+    failed, failures = await _failures(scratch.state)
     return Report(
         service=name,
         start=iso(span.from_us),
@@ -215,12 +219,23 @@ async def _report(
         partitions={name_of(w): (s, span.ends[w]) for w, s in span.starts.items() if s < span.ends[w]},
         events=span.size,
         difference=difference,
-        failed=len(letters),
-        failures=[Failure(x.handler, x.record.id, x.record.type, x.cause) for x in letters[:EXAMPLES_MAX]],
+        failed=failed,
+        failures=failures,
         refused=dict(request.effects.counts),
         notes=await _notes(request, platform),
         resumed=resumed,
     )
+
+
+async def _failures(state: State) -> tuple[int, list[Failure]]:
+    """Return how many events were given up, and some of them."""
+    count, shown = 0, list[Failure]()
+    async for entry in entries_in(state, DEAD):
+        count += 1
+        if count <= EXAMPLES_MAX:
+            letter = msgspec.msgpack.decode(entry.value, type=DeadLetter)
+            shown.append(Failure(letter.handler, letter.record.id, letter.record.type, letter.cause))
+    return count, shown
 
 
 async def _notes(request: Request, platform: Platform) -> list[str]:
