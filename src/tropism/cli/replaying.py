@@ -1,6 +1,6 @@
 """Replaying a service from the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -121,7 +121,7 @@ def _tell(report: Report, file: Path, *, json: bool) -> None:
         print_report(report, file)
 
 
-def _document(report: Report) -> dict[str, object]:
+def _document(report: Report) -> Mapping[str, object]:
     return {"is_same": report.difference.total.is_same} | {
         name: getattr(report, name) for name in Report.__struct_fields__
     }

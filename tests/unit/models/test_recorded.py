@@ -7,10 +7,12 @@ from tests.unit.models import test_deciding as deciding
 from tests.unit.models.test_deciding import CALLS, Rollout, Says, app_of, asks, promoted, put
 
 from tropism import testing
-from tropism.adapters.memory import MemoryStore
+from tropism.adapters.memory import MemoryCompute, MemoryStore, VirtualClock
 from tropism.core.errors import NotSupportedError
 from tropism.models.events import DecisionMade
+from tropism.ports.platform import Platform
 from tropism.runtime.inject import use
+from tropism.runtime.replay.apart import apart
 from tropism.runtime.replay.replaying import Request, replay
 from tropism.runtime.service import Service
 
@@ -70,3 +72,27 @@ def test_a_resource_that_cannot_tell_is_refused():
 
     with pytest.raises(NotSupportedError, match="'effect' cannot tell what it did then"):
         replayed(service=service)
+
+
+def test_a_resource_of_a_replay_cannot_change_what_is_live():
+    """Blobs are read, and neither written nor deleted; queues and compute are not there."""
+
+    async def check():
+        live = MemoryStore()
+        await live.blobs.put("a", b"1")
+        platform = Platform(live.log, live.state, live.blobs, MemoryCompute(), VirtualClock(), live.queue)
+        scratch = MemoryStore()
+        site = apart(platform, scratch.log, scratch.state)
+        assert await site.blobs.get("a") == b"1"
+        assert await site.blobs.names() == ["a"]
+        for change in (
+            lambda: site.blobs.put("b", b"2"),
+            lambda: site.blobs.delete(["a"]),
+            lambda: site.queue.send("work", []),
+            lambda: site.compute.run(None),
+        ):
+            with pytest.raises(NotSupportedError, match="this is a replay"):
+                await change()
+        assert await live.blobs.names() == ["a"]
+
+    asyncio.run(check())

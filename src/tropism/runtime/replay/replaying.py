@@ -1,7 +1,7 @@
 """A replay from its beginning to its report: the one place where its parts come together."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -12,9 +12,10 @@ from tropism.ports.platform import Platform
 from tropism.ports.state import State
 from tropism.runtime.cursor import name_of
 from tropism.runtime.dead import NAMESPACE as DEAD
-from tropism.runtime.dead import DeadLetter
+from tropism.runtime.dead import DeadLetter, redrive_topic
 from tropism.runtime.lag import lag_of
 from tropism.runtime.options import WorkerOptions
+from tropism.runtime.replay.apart import apart
 from tropism.runtime.replay.compare import SCRATCH, compare
 from tropism.runtime.replay.guard import Effects
 from tropism.runtime.replay.log import ReplayLog
@@ -44,7 +45,8 @@ STATES = ("empty", "rebuilt", "live")
 class Request:
     """What to replay.
 
-    ``service`` is the code to run; ``live`` is that of the service at work, where it is another. ``state``
+    ``service`` is the code to run, and ``types`` are those of events in its topics that it does not handle;
+    ``live`` is the code of the service at work, where that is another. ``state``
     is what handlers find at the beginning: nothing, what the range before gives (``rebuilt``), or a copy of
     what the live service has now (``live``). ``code`` tells the code from any other. Fields named in
     ``ignore`` may differ.
@@ -143,8 +145,12 @@ def _words(place: Place) -> str:
 
 def own_topics(services: Iterable[Service]) -> frozenset[str]:
     """Return the topics that a replay makes anew, and those of which it takes nothing: what was redriven."""
-    copies = {handler.topic for s in services for handler in s.handlers if handler.topic is not None}
-    return frozenset(copies | {t for s in services for t in topics_of(s) if t.startswith("redrive-")})
+    return frozenset(copies_of(services) | {redrive_topic(service.name) for service in services})
+
+
+def copies_of(services: Iterable[Service]) -> set[str]:
+    """Return the topics of events under other keys."""
+    return {handler.topic for s in services for handler in s.handlers if handler.topic is not None}
 
 
 async def _work(
@@ -157,8 +163,7 @@ async def _work(
 ) -> None:
     span = manifest.span
     log = ReplayLog(platform.log, scratch.log, span.ends, own_topics(services))
-    copies = {handler.topic for s in services for handler in s.handlers if handler.topic is not None}
-    await scratch.log.create_topics(dict.fromkeys(sorted(copies), 1))
+    await scratch.log.create_topics(dict.fromkeys(sorted(copies_of(services)), 1))
     rebuilt = manifest.asked.state == "rebuilt"
     options = WorkerOptions(
         holder=HOLDER,
@@ -170,7 +175,7 @@ async def _work(
         in_flight_max=4 * request.chunk,
     )
     codec = codec_of(services, request.types)
-    workers = Workers(services, replace(platform, log=log, state=scratch.state), codec, span, options)
+    workers = Workers(services, apart(platform, log, scratch.state), codec, span, options)
     begin = 0 if rebuilt else sum(span.starts.values())
     size = sum(span.ends.values()) - begin
     await workers.run(lambda taken: say("replaying", max(0, min(taken - begin, size)), size))
