@@ -1,7 +1,9 @@
 """Old and new code of one service, side by side and one after the other, as it is rolled out and back."""
 
 import asyncio
+import itertools
 import logging
+import random
 import runpy
 from pathlib import Path
 
@@ -238,6 +240,55 @@ def test_types_that_newer_code_knows_are_left_for_it(caplog):
     with caplog.at_level(logging.WARNING, "tropism"):
         asyncio.run(check())
     assert "leaves events for newer code of it" in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_started_killed_and_stopped_meanwhile(seed):
+    """Old and new code come and go, cleanly and not: at the end each event was handled once, in order of its key."""
+
+    async def check():
+        chance = random.Random(seed)
+        deployment = Deployment(apart=seed % 2 == 1)
+        # Newer code has been started at least once: it is being rolled out.
+        running = [await deployment.start(new(), holder="first", lease_seconds=5)]
+        published, names = [], itertools.count()
+        for _ in range(25):
+            doing = chance.random()
+            if doing < 0.5 or not running:
+                kinds = [chance.choice((Added, Added, Removed)) for _ in range(chance.randrange(1, 12))]
+                events = [
+                    kind(cart=f"c{chance.randrange(5)}", n=len(published) + at)
+                    for at, kind in enumerate(kinds)
+                ]
+                published += events
+                await deployment.publish(*events)
+            if doing > 0.8 or not running:
+                service = chance.choice((old, new))()
+                running.append(
+                    await deployment.start(service, holder=f"process {next(names)}", lease_seconds=5)
+                )
+            elif doing > 0.7:
+                await running.pop(chance.randrange(len(running))).stop(drain_seconds=0)
+            elif doing > 0.6:
+                await running.pop(chance.randrange(len(running))).abandon()
+            deployment.clock.advance(chance.choice((0.0, 1.0, 6.0)))
+            for _ in range(chance.randrange(40)):
+                await asyncio.sleep(0)
+        for runtime in running:
+            await runtime.stop(drain_seconds=0)
+        last_one = await deployment.start(new(), holder="last", lease_seconds=5)
+        for _ in range(10):
+            deployment.clock.advance(1.0)
+            await deployment.settle()
+        expected = {}
+        for event in published:
+            found = expected.setdefault(event.cart, [])
+            found.append((event.n, len(found) + 1))
+        assert deployment.noted() == expected
+        assert await deployment.letters() == []
+        await last_one.stop(drain_seconds=0)
+
+    asyncio.run(check())
 
 
 def test_types_that_nobody_knows_become_dead_letters():
