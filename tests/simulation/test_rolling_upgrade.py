@@ -17,9 +17,10 @@ from tropism.core.errors import InvalidInputError, NotSupportedError
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Position
 from tropism.runtime.dead import dead_letters
+from tropism.runtime.declared import KEPT_MAX, declarations, declare
 from tropism.runtime.dividing import divide
 from tropism.runtime.leaving import LEFT_MAX
-from tropism.runtime.runtime import Runtime, RuntimeOptions
+from tropism.runtime.runtime import Runtime, RuntimeOptions, codec_of
 
 DAY_US = 86_400_000_000
 
@@ -322,6 +323,35 @@ def test_what_is_left_is_bounded():
         await deployment.settle()
         assert len(deployment.noted()) == LEFT_MAX
         await second.stop(drain_seconds=0)
+
+    asyncio.run(check())
+
+
+def test_what_is_declared_is_bounded_and_written_once():
+    """The newest declarations are kept; code that is known declares nothing again."""
+
+    def naming(n):
+        service = Service("carts")
+
+        @service.on(Added)
+        def note(added: Added, state: State[int] = use(f"state-{n}")) -> None:
+            return
+
+        return service
+
+    async def check():
+        deployment = Deployment()
+        codec = codec_of([old()], ())
+        for n in range(KEPT_MAX + 4):
+            deployment.clock.advance(1.0)
+            for _ in range(2):
+                await declare(deployment.platform(), naming(n), codec, holder="x")
+        lease, _ = await deployment.store.state.acquire("carts#code", "x", lease_seconds=1)
+        assert lease.token == KEPT_MAX + 5
+        kept = await declarations(deployment.store.state, "carts")
+        assert {name for each in kept.values() for name in each.states} == {
+            f"state-{n}" for n in range(4, KEPT_MAX + 4)
+        }
 
     asyncio.run(check())
 
