@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tropism.models.serving import Decider
     from tropism.runtime.aggregates import distinct, first, maximum, minimum, quantile, ratio
     from tropism.runtime.batch import Batch
+    from tropism.runtime.closed import Closed
     from tropism.runtime.handler import Expired, Tick
     from tropism.runtime.inject import Output, State, use
     from tropism.runtime.retry import Retry
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "App",
     "Batch",
+    "Closed",
     "Decider",
     "Envelope",
     "Event",
@@ -71,6 +73,7 @@ _HOMES = {
     "tropism.models.serving": ("Decider",),
     "tropism.runtime.aggregates": ("distinct", "first", "maximum", "minimum", "quantile", "ratio"),
     "tropism.runtime.batch": ("Batch",),
+    "tropism.runtime.closed": ("Closed",),
     "tropism.runtime.handler": ("Expired", "Tick"),
     "tropism.runtime.inject": ("Output", "State", "use"),
     "tropism.runtime.retry": ("Retry",),

@@ -5,6 +5,7 @@ import tropism
 PUBLIC = [
     "App",
     "Batch",
+    "Closed",
     "Decider",
     "Envelope",
     "Event",

@@ -267,6 +267,8 @@ class Committer:
                 prefix = f"{stream.name}/{offset}/"
                 for name in [name for name in self._cursor.failures if name.startswith(prefix)]:
                     del self._cursor.failures[name]
+        elif item.committed is not None:
+            item.committed()
 
 
 def _is_finished(item: Item) -> bool:

@@ -81,13 +81,19 @@ class Handler:
     every: timedelta | None = None
     tick_key: str = ""
     expires: str | None = None
+    closes: View | None = None
     topic: str | None = None
     many: bool = False
 
     @property
+    def is_timed(self) -> bool:
+        """Whether it is called when something is due, and not for events of the log."""
+        return self.every is not None or self.expires is not None or self.closes is not None
+
+    @property
     def views(self) -> tuple[View, ...]:
         """Views it reads, by itself or through a resource."""
-        found: list[View] = []
+        found: list[View] = [] if self.closes is None else [self.closes]
         for injection in self.injections:
             if isinstance(injection.source, View):
                 found.append(injection.source)

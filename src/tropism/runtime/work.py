@@ -1,5 +1,6 @@
 """One event on its way through a worker."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,7 +16,8 @@ class Item(msgspec.Struct, eq=False):
     """An input: an event from the log, a tick, or a state that expired; finished when all its calls are.
 
     ``place`` is where it lies in the log, if it came from there. ``as_of_us`` is the moment of which
-    views are read for it. ``bond`` holds the items with which it must commit.
+    views are read for it. ``bond`` holds the items with which it must commit. ``committed`` is called, for
+    what did not come from the log, when it commits.
     """
 
     envelope: Envelope[Any]
@@ -30,6 +32,7 @@ class Item(msgspec.Struct, eq=False):
     writes: list[Write] = []
     enlisted: list[tuple[str, Event]] = []
     tick: tuple[str, int] | None = None
+    committed: Callable[[], None] | None = None
 
 
 class Bond:
