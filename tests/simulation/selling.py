@@ -1,6 +1,6 @@
 """Shops that sell, some sales told late; windows of every kind over them, and what they are when closed."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -80,7 +80,11 @@ def view_of(name: str) -> View:
     )
 
 
-def service() -> Service:
+async def at_once(_: Closed) -> None:
+    """Wait for nothing."""
+
+
+def service(hold: Callable[[Closed], Awaitable[None]] = at_once) -> Service:
     """A service that sums up every window that closes, counts them per shop, and answers who asks."""
     selling = Service("selling")
     views = {name: view_of(name) for name in WINDOWS}
@@ -104,12 +108,14 @@ def service() -> Service:
     def hourly(closed: Closed, seen: State[int] = use("hourly")) -> Summed:
         return summed(closed, seen)
 
-    @selling.closed(views["hopping"])
+    @selling.closed(views["hopping"], timeout_seconds=1e9)
     async def hopping(closed: Closed, seen: State[int] = use("hopping")) -> Summed:
+        await hold(closed)
         return summed(closed, seen)
 
-    @selling.closed(views["visits"])
+    @selling.closed(views["visits"], timeout_seconds=1e9)
     async def visits(closed: Closed, seen: State[int] = use("visits")) -> Summed:
+        await hold(closed)
         return summed(closed, seen)
 
     @selling.on(Asked)
