@@ -28,12 +28,19 @@ from tropism.core.codec import Codec, record_of
 from tropism.core.envelope import Record
 from tropism.core.time import to_us
 from tropism.ports.platform import Platform
+from tropism.runtime import tables
 from tropism.runtime.dividing import divide
 from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.testing.simulation import OPTIONS, Simulation, quiet
 
 END = START + 7 * 60 * MINUTE
 CODEC = Codec([Sold, Asked, Summed, Told])
+
+
+@pytest.fixture(autouse=True)
+def _views_are_stored_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With each storing views forget what nobody asks for any more: a window must not lose anything by it."""
+    monkeypatch.setattr(tables, "STORED_EVERY", 5)
 
 
 def records_of(sold: Sequence[Sale]) -> list[Record]:
