@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tropism.runtime.closed import Closed
     from tropism.runtime.handler import Expired, Tick
     from tropism.runtime.inject import Output, State, use
+    from tropism.runtime.joins import join_as_of, join_interval
     from tropism.runtime.retry import Retry
     from tropism.runtime.service import Service
     from tropism.runtime.view import Reader, View, age, count, last, mean, total
@@ -47,6 +48,8 @@ __all__ = [
     "distinct",
     "first",
     "hours",
+    "join_as_of",
+    "join_interval",
     "last",
     "maximum",
     "mean",
@@ -76,6 +79,7 @@ _HOMES = {
     "tropism.runtime.closed": ("Closed",),
     "tropism.runtime.handler": ("Expired", "Tick"),
     "tropism.runtime.inject": ("Output", "State", "use"),
+    "tropism.runtime.joins": ("join_as_of", "join_interval"),
     "tropism.runtime.retry": ("Retry",),
     "tropism.runtime.service": ("Service",),
     "tropism.runtime.view": ("Reader", "View", "age", "count", "last", "mean", "total"),

@@ -4,12 +4,14 @@ import tropism
 
 PUBLIC = [
     "App",
+    "join_as_of",
     "Batch",
     "Closed",
     "Decider",
     "Envelope",
     "Event",
     "Expired",
+    "join_interval",
     "Model",
     "Outcome",
     "Output",

@@ -132,13 +132,18 @@ def analyse(
         )
     events, shape = _shape(name, hints[parameters[0].name], named)
     injections = tuple(_injection(name, p, hints) for p in parameters[1:])
-    view = next((i.source for i in injections if isinstance(i.source, View)), None)
+    view = next((i.source for i in injections if _is_read_as_of_one(i.source)), None)
     if view is not None and shape in MANY:
         raise InvalidInputError(
             f"Cannot handle events with {name!r}: it takes several at a time, and {view!r} is read "
             f"as of one. Take one event at a time, or give the view to a model."
         )
     return events, shape, injections
+
+
+def _is_read_as_of_one(source: Any) -> bool:
+    """Say whether what is read is as of one event at a time: a view, or a join."""
+    return isinstance(source, View) or getattr(source, "is_read_as_of_one", False)
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
