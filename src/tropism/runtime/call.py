@@ -1,6 +1,7 @@
 """Calling a handler: what goes in, and what came out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -58,12 +59,18 @@ class Caller:
         item = deliveries[0].item
         if item.record is None and handler.events == (Expired,) and not await self._expire(item):
             return
-        if len(deliveries) == 1 and not handler.injections:
-            # The usual call, made a hundred thousand times: what it asks nothing for costs it nothing.
-            outputs = await collect(handler.function(_subject_of(handler.shape, deliveries)))
-            check_outputs(handler, outputs)
-            item.outputs += [self._record(handler, item, n, output) for n, output in enumerate(outputs)]
+        if handler.injections or len(deliveries) > 1:
+            await self._call(handler, deliveries)
             return
+        # The usual call, made a hundred thousand times: what it asks nothing for costs it nothing.
+        result = handler.function(_subject_of(handler.shape, deliveries))
+        if type(result) is CoroutineType:
+            result = await result
+        if result is not None:
+            outputs = await _outputs(handler, result)
+            item.outputs += [self._record(handler, item, n, output) for n, output in enumerate(outputs)]
+
+    async def _call(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         enlisted: list[tuple[int, Event, str]] = []
         states: list[tuple[Injection, State[Any]]] = []
         arguments: dict[str, Any] = {}
@@ -74,8 +81,10 @@ class Caller:
                 arguments[injection.parameter] = state
             else:
                 arguments[injection.parameter] = self._argument(injection, deliveries, enlisted)
-        outputs = await collect(handler.function(_subject_of(handler.shape, deliveries), **arguments))
-        check_outputs(handler, outputs)
+        result = handler.function(_subject_of(handler.shape, deliveries), **arguments)
+        if type(result) is CoroutineType:
+            result = await result
+        outputs = await _outputs(handler, result)
         records = self._records(handler, deliveries, enlisted, outputs)
         writes = [w for injection, state in states for w in self._writes(injection, state, deliveries)]
         if len(deliveries) > 1:
@@ -216,6 +225,17 @@ class Caller:
             )
             writes.append((index, Write(namespace, key, data, expires_us)))
         return writes
+
+
+async def _outputs(handler: Handler, result: Any) -> Sequence[Output]:
+    """Return what a call gave back. Raises: InvalidInputError if its signature does not announce it."""
+    if result is None:
+        return ()
+    if type(result) in handler.outputs:
+        return (Output(result),)
+    outputs = await collect(result)
+    check_outputs(handler, outputs)
+    return outputs
 
 
 def _extensions(cause: Envelope[Any]) -> dict[str, str]:

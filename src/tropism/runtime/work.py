@@ -33,21 +33,26 @@ class Item(msgspec.Struct, eq=False):
     enlisted: list[tuple[str, Event]] = []
     tick: tuple[str, int] | None = None
     committed: Callable[[], None] | None = None
+    left: bool = False
+    """Whether it is no longer in the committer's queue."""
 
 
 class Bond:
     """Items that commit together."""
 
-    __slots__ = ("items", "last")
+    __slots__ = ("_open", "items", "last")
 
     def __init__(self, items: list[Item]) -> None:
         self.items = items
         self.last = max(item.sequence for item in items)
+        self._open = True
 
     @property
     def is_finished(self) -> bool:
         """Whether no call of any of them is open."""
-        return not any(item.open_calls for item in self.items)
+        if self._open:
+            self._open = any(item.open_calls for item in self.items)
+        return not self._open
 
 
 def tie(items: list[Item]) -> None:
