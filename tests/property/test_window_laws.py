@@ -269,7 +269,7 @@ def test_the_order_of_coming_within_the_lateness_makes_no_difference(
         for size in cuts:
             cut.take(left[:size])
             left = left[size:]
-    assert cut.late == 0
+    assert cut.late == {"v": 0}
     after = max((f[0] for f in facts), default=0) + LATENESS + 1
     moments = [after + n * S for n in range(12)]
     assert rows_of(cut, *moments) == rows_of(once, *moments)

@@ -30,6 +30,7 @@ from tropism.core.time import to_us
 from tropism.ports.platform import Platform
 from tropism.runtime import tables
 from tropism.runtime.dividing import divide
+from tropism.runtime.late import late_of
 from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.testing.simulation import OPTIONS, Simulation, quiet
 
@@ -112,9 +113,9 @@ def test_every_window_is_handed_over_once_and_complete(seed: int, live: bool) ->
             for s in await records(simulation.store, "sales")
             if s.known_us - s.record.time_us > to_us(LATENESS)
         ]
-        worker = simulation.runtime.workers["selling"]
         assert len(late) > 5
-        assert worker._tables.late == 3 * len(late)
+        counted = await late_of(simulation.store.state, "selling")
+        assert counted == dict.fromkeys(("hourly", "hopping", "visits"), len(late))
         await simulation.stop()
 
     asyncio.run(main())
@@ -139,17 +140,20 @@ def test_a_crash_at_any_call_changes_nothing(live: bool) -> None:
     """Whatever call a crash strikes at, every window is handed over once, with the same values."""
 
     async def main() -> None:
-        sold = sales(6, 12, later_than_allowed=True)
+        sold = sales(12, 14, later_than_allowed=True)
         calm = await ran(sold, live=live)
         right, names = await outcome(calm), calm.faults.names
+        late = await late_of(calm.store.state, "selling")
         await calm.stop()
         assert len(right[0]) > 25
+        assert late["visits"] == 1
         # Live, a worker looks for more every minute, which is swept in part.
         calls = [n for n, name in enumerate(names) if name != "read" or n % (1 + len(names) // 20) == 0]
         points = [2 * n + after for n in calls for after in (0, 1)]
         for point in points[::5] if live else points:
             crashed = await ran(sold, live=live, crash_at=point)
             found = await outcome(crashed)
+            assert await late_of(crashed.store.state, "selling") == late, f"crash at point {point}"
             # Live, answers are as of now: after a crash now is later.
             assert found == right if not live else found[0] == right[0], f"crash at point {point}"
             await crashed.stop()

@@ -9,6 +9,7 @@ from tropism.runtime.attempts import GaveUp
 from tropism.runtime.compiled import Moment
 from tropism.runtime.cursor import Fed
 from tropism.runtime.dead import VIEW, DeadLetter, write_of
+from tropism.runtime.late import load_late, write_of_late
 from tropism.runtime.streams import Stream
 from tropism.runtime.table import Table
 from tropism.runtime.view import Reader, View
@@ -83,9 +84,12 @@ class Tables:
         return event_type in self._by_type or event_type in self._windowed
 
     @property
-    def late(self) -> int:
-        """How many events, since the worker began, were known too late for a view that has a lateness."""
-        return sum(table.late for table in self.tables.values() if isinstance(table, Windowed))
+    def late(self) -> dict[str, int]:
+        """How many events were known too late, by the views that have windows."""
+        return {view.name: table.late.count for view, table in self._windows()}
+
+    def _windows(self) -> list[tuple[View, Windowed]]:
+        return [(view, table) for view, table in self.tables.items() if isinstance(table, Windowed)]
 
     def wants_aside(self, event_type: str) -> bool:
         """Say whether any view with an allowance is kept from events of this type."""
@@ -174,10 +178,15 @@ class Tables:
                 for entry in page:
                     table.load(entry.key, entry.value)
                 after = page[-1].key
+        for view, windowed in self._windows():
+            windowed.late = await load_late(self._state, self._consumer, view.name)
 
     def letters(self) -> list[Write]:
-        """Return the dead letters of views since the last call."""
+        """Return the dead letters of views since the last call, and the counts of what came too late."""
         letters, self._letters = self._letters, []
+        for view, table in self._windows() if self._windowed else ():
+            if table.late.count != table.late.told:
+                letters.append(write_of_late(self._consumer, view.name, table.late))
         return letters
 
     def writes(self, low_us: int) -> list[Write]:
@@ -188,6 +197,10 @@ class Tables:
             namespace = self._namespace(view)
             writes.extend(Write(namespace, key, table.pack(key)) for key in sorted(table.changed))
             table.changed.clear()
+        for view, windowed in self._windows():
+            if windowed.late.count != windowed.late.when_stored:
+                windowed.late.when_stored = windowed.late.count
+                writes.append(write_of_late(self._consumer, view.name, windowed.late))
         self.is_due, self._count = False, 0
         return writes
 

@@ -10,6 +10,7 @@ from tropism.core.time import MICROSECONDS
 from tropism.runtime.compiled import Moment
 from tropism.runtime.entries import Entries
 from tropism.runtime.folding import columns_of, taken
+from tropism.runtime.late import Late
 from tropism.runtime.view import Reader, View
 from tropism.runtime.windows import Entry, Session, Spec, spec_of
 
@@ -43,7 +44,7 @@ class Windowed:
         self.view = view
         self.series: dict[str, Entries] = {}
         self.changed: set[str] = set()
-        self.late = 0
+        self.late = Late()
         """How many events came too late to be placed."""
         self.closers: list[Closer] = []
         self._touched: dict[str, None] = {}
@@ -68,7 +69,7 @@ class Windowed:
             return False
         time_us = self._time_us(event, known_us, record)
         if known_us - time_us > self._lateness_us or any(c.is_closed(key, time_us) for c in self.closers):
-            self.late += 1
+            self.late.count += 1
             if self.view.beyond_lateness == "dead_letter":
                 raise LateError(self._too_late(record, known_us - time_us))
             return True
