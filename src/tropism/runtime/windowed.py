@@ -94,10 +94,12 @@ class Windowed:
             closer.note(key, time_us)
 
     def _too_late(self, record: Record, behind_us: int) -> str:
+        seconds, lateness = behind_us / MICROSECONDS, self._lateness_us / MICROSECONDS
+        closed = f"it came when its window was closed, {lateness:g} s after its end"
+        late = f"it became known {seconds:g} s after its own time, more than the lateness of {lateness:g} s"
         return (
-            f"Cannot take event {record.id!r} into view {self.view.name!r}: it became known "
-            f"{behind_us / MICROSECONDS:g} s after its own time, when its window was closed; the lateness is "
-            f"{self._lateness_us / MICROSECONDS:g} s. Discard it, or publish it with a newer time."
+            f"Cannot take event {record.id!r} into view {self.view.name!r}: "
+            f"{late if behind_us > self._lateness_us else closed}. Discard it, or publish it with a newer time."
         )
 
     # -- reading ----------------------------------------------------------------------------------
