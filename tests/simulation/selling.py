@@ -127,6 +127,25 @@ def service(hold: Callable[[Closed], Awaitable[None]] = at_once) -> Service:
     return selling
 
 
+def totals() -> Service:
+    """A service that keeps windows of what the first one says of its own."""
+    service = Service("totals")
+    summed = View(
+        "summed",
+        Summed,
+        by=lambda e: e.shop,
+        window=tumbling(minutes(120)),
+        n=count(),
+        amount=total(lambda e: e.amount),
+    )
+
+    @service.closed(summed)
+    def close(closed: Closed) -> Told:
+        return Told(id=f"{closed.key}/{closed.start_us}", n=closed.row.n, amount=closed.row.amount)
+
+    return service
+
+
 @dataclass(frozen=True)
 class Sale:
     """A sale, and when it is published: maybe later than it was made."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.simulation.selling import (
     as_summed,
     sales,
     service,
+    totals,
     wanted,
 )
 
@@ -121,6 +123,25 @@ def test_every_window_is_handed_over_once_and_complete(seed: int, live: bool) ->
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("live", [False, True], ids=["event time", "live"])
+def test_the_order_of_coming_within_the_lateness_changes_nothing(live: bool) -> None:
+    """Whichever events are late, by up to the lateness: the same windows, with the same values."""
+
+    async def main() -> None:
+        sold = sales(3, 120, later_than_allowed=False)
+        said = []
+        for seed in range(3):
+            late = Random(seed)
+            delayed = [replace(s, published_us=s.time_us + late.randrange(to_us(LATENESS))) for s in sold]
+            simulation = await ran(sorted(delayed, key=lambda s: s.published_us), live=live)
+            said.append(await summed(simulation))
+            await simulation.stop()
+        assert said[0] == said[1] == said[2]
+        assert len(said[0]) > 100
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("chunk", [1, 7, 1024])
 def test_chunks_change_nothing(chunk: int) -> None:
     """How much is read at a time makes no difference to windows read or closed."""
@@ -157,6 +178,43 @@ def test_a_crash_at_any_call_changes_nothing(live: bool) -> None:
             # Live, answers are as of now: after a crash now is later.
             assert found == right if not live else found[0] == right[0], f"crash at point {point}"
             await crashed.stop()
+
+    asyncio.run(main())
+
+
+def test_spread_over_processes_windows_are_the_same() -> None:
+    """In event time, windows of what another service says of windows are the same wherever either runs."""
+
+    async def spread(groups: Sequence[Sequence[int]]) -> list[Record]:
+        clock = VirtualClock(START)
+        store = MemoryStore(clock=clock, partitions_default=3)
+        await store.log.create_topics({"sales": 3, "asks": 3})
+        await store.log.append([*records_of(sales(8, 60, later_than_allowed=True)), *asks()])
+        everyone = [service(), totals()]
+        runtimes = [
+            Runtime(
+                [everyone[n] for n in group],
+                Platform(store.log, store.state, store.blobs, MemoryCompute(), clock, store.queue),
+                producers=everyone,
+                options=RuntimeOptions(
+                    live=False, holder=f"{group}", chunk=16, lease_seconds=1e9, start_us=START
+                ),
+            )
+            for group in groups
+        ]
+        for runtime in runtimes:
+            await runtime.start()
+            runtime.watermarks.advance_sources(END)
+        await asyncio.wait_for(asyncio.gather(*(r.wait_until(END) for r in runtimes)), 30)
+        for runtime in runtimes:
+            await runtime.stop(drain_seconds=0)
+        return sorted((s.record for s in await records(store, "sums", "tells")), key=lambda r: r.id)
+
+    async def main() -> None:
+        together = await spread([[0, 1]])
+        assert sum(r.source == "totals" for r in together) > 10
+        assert await spread([[0], [1]]) == together
+        assert await spread([[1], [0]]) == together
 
     asyncio.run(main())
 

@@ -95,11 +95,14 @@ class Windowed:
 
     def _too_late(self, record: Record, behind_us: int) -> str:
         seconds, lateness = behind_us / MICROSECONDS, self._lateness_us / MICROSECONDS
-        closed = f"it came when its window was closed, {lateness:g} s after its end"
-        late = f"it became known {seconds:g} s after its own time, more than the lateness of {lateness:g} s"
+        why = f"it came when its window was closed, {lateness:g} s after its end"
+        if behind_us > self._lateness_us:
+            why = (
+                f"it became known {seconds:g} s after its own time, more than the lateness of {lateness:g} s"
+            )
         return (
             f"Cannot take event {record.id!r} into view {self.view.name!r}: "
-            f"{late if behind_us > self._lateness_us else closed}. Discard it, or publish it with a newer time."
+            f"{why}. Discard it, or publish it with a newer time."
         )
 
     # -- reading ----------------------------------------------------------------------------------
