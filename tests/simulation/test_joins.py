@@ -204,6 +204,56 @@ def test_joins_are_the_same_in_any_chunks_and_after_crashes() -> None:
     asyncio.run(main())
 
 
+class Pair(Event, type="pairs.pair.v1", key="order"):
+    order: str
+    amount: int
+    by_order: bool
+
+
+def pairing() -> list[Service]:
+    """One service that finds pairs from either side."""
+    near = {"before": minutes(15), "after": minutes(15), "lateness": minutes(10)}
+    paid = join_interval("paid", Paid, by=by_order, key=by_order, **near)
+    orders = join_interval("orders", Ordered, by=by_order, key=by_order, **near)
+    service = Service("pairing")
+
+    @service.on(Ordered)
+    def ordered(event: Ordered, found: list[Paid] = use(paid)) -> list[Pair]:
+        return [Pair(order=event.order, amount=each.amount, by_order=True) for each in found]
+
+    @service.on(Paid)
+    def payment(event: Paid, found: list[Ordered] = use(orders)) -> list[Pair]:
+        return [Pair(order=event.order, amount=event.amount, by_order=False) for _ in found]
+
+    return [service]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_joined_from_both_sides_every_pair_is_found_once(seed: int) -> None:
+    """Whichever comes first, and however late: by the one that becomes known later, and only by that one."""
+
+    async def main() -> None:
+        simulation = Simulation(pairing(), [Measured], replace(OPTIONS, partitions=2), START)
+        await filled(simulation.store, seed)
+        await simulation.start()
+        await simulation.run_until(END)
+        log = [(s, CODEC.decode(s.record)) for s in await all_of(simulation.store, "orders", "payments")]
+        wanted = sorted(
+            (paid.order, paid.amount)
+            for o, ordered in log
+            if isinstance(ordered, Ordered)
+            for p, paid in log
+            if isinstance(paid, Paid) and paid.order == ordered.order and o.known_us != p.known_us
+            if abs(o.record.time_us - p.record.time_us) <= 15 * MINUTE
+        )
+        pairs = [Codec([Pair]).decode(s.record) for s in await all_of(simulation.store, "pairs")]
+        assert sorted((pair.order, pair.amount) for pair in pairs) == wanted
+        assert {pair.by_order for pair in pairs} == {True, False}
+        await simulation.stop()
+
+    asyncio.run(main())
+
+
 def test_spread_over_processes_joins_are_the_same() -> None:
     """In event time a service has one worker: whole services spread over runtimes join the same."""
 
