@@ -199,7 +199,9 @@ class WindowMachine(RuleBasedStateMachine):
         known_us = max(newest, self.low_us) + ahead * S // 2
         time_us = known_us - behind * S // 2
         record = stored(fact, f"{len(self.known)}", time_us, known_us).record
-        late = self.table.add(fact, known_us, record)
+        before = self.table.late.count
+        assert not self.table.add(fact, known_us, record)
+        late = self.table.late.count > before
         lateness = self.view.lateness_us
         assert late == (key is not None and lateness is not None and behind * S // 2 > lateness)
         own_us = known_us if lateness is None else time_us

@@ -135,8 +135,7 @@ class Tables:
             if isinstance(table, Table):
                 table.add(event, known_us, stored.record.subject)
             elif table.add(event, known_us, stored.record):
-                # Fed again from the log, it might not be late.
-                self.is_due = self.is_due or bool(table.closers)
+                self.is_due = True
         except Exception as error:  # noqa: BLE001 (a view's functions may raise anything; it is recorded)
             self._refuse(table, known_us, stored, error)
 

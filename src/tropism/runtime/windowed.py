@@ -27,10 +27,12 @@ class Closer(Protocol):
 
     def is_closed(self, key: str, time_us: int) -> bool:
         """Say whether the window of an entry was closed before the entry came."""
+        ...
 
     @property
     def needed_us(self) -> int:
         """The moment as of which windows may still be read."""
+        ...
 
 
 class Windowed:
@@ -60,19 +62,23 @@ class Windowed:
     # -- adding -----------------------------------------------------------------------------------
 
     def add(self, event: Any, known_us: int, record: Record) -> bool:
-        """Take in an event that became known at a moment: wholly, or it raises. Say whether it was late.
+        """Take in an event that became known at a moment: wholly, or it raises, or it is too late.
 
-        Raises: LateError where the view wants it so.
+        Say whether it came to a window that was closed: fed again from the log, it would not.
+
+        Raises: LateError for one that is too late, where the view wants it so.
         """
         key = self.view.by(event)
         if key is None:
             return False
         time_us = self._time_us(event, known_us, record)
-        if known_us - time_us > self._lateness_us or any(c.is_closed(key, time_us) for c in self.closers):
+        behind_us = known_us - time_us
+        is_late = behind_us > self._lateness_us
+        if is_late or (self.closers and any(each.is_closed(key, time_us) for each in self.closers)):
             self.late.count += 1
             if self.view.beyond_lateness == "dead_letter":
-                raise LateError(self._too_late(record, known_us - time_us))
-            return True
+                raise LateError(self._too_late(record, behind_us))
+            return not is_late
         values = self._take(event)
         kept = self.series.get(key)
         if kept is None:
