@@ -12,16 +12,21 @@ if TYPE_CHECKING:
     from tropism.models.model import Model, Outcome
     from tropism.models.policy import Policy
     from tropism.models.serving import Decider
+    from tropism.runtime.aggregates import distinct, first, maximum, minimum, quantile, ratio
     from tropism.runtime.batch import Batch
+    from tropism.runtime.closed import Closed
     from tropism.runtime.handler import Expired, Tick
     from tropism.runtime.inject import Output, State, use
+    from tropism.runtime.joins import join_as_of, join_interval
     from tropism.runtime.retry import Retry
     from tropism.runtime.service import Service
     from tropism.runtime.view import Reader, View, age, count, last, mean, total
+    from tropism.runtime.windows import session, sliding, tumbling
 
 __all__ = [
     "App",
     "Batch",
+    "Closed",
     "Decider",
     "Envelope",
     "Event",
@@ -40,12 +45,23 @@ __all__ = [
     "age",
     "count",
     "days",
+    "distinct",
+    "first",
     "hours",
+    "join_as_of",
+    "join_interval",
     "last",
+    "maximum",
     "mean",
+    "minimum",
     "minutes",
+    "quantile",
+    "ratio",
     "seconds",
+    "session",
+    "sliding",
     "total",
+    "tumbling",
     "use",
 ]
 
@@ -58,12 +74,16 @@ _HOMES = {
     "tropism.models.model": ("Model", "Outcome"),
     "tropism.models.policy": ("Policy",),
     "tropism.models.serving": ("Decider",),
+    "tropism.runtime.aggregates": ("distinct", "first", "maximum", "minimum", "quantile", "ratio"),
     "tropism.runtime.batch": ("Batch",),
+    "tropism.runtime.closed": ("Closed",),
     "tropism.runtime.handler": ("Expired", "Tick"),
     "tropism.runtime.inject": ("Output", "State", "use"),
+    "tropism.runtime.joins": ("join_as_of", "join_interval"),
     "tropism.runtime.retry": ("Retry",),
     "tropism.runtime.service": ("Service",),
     "tropism.runtime.view": ("Reader", "View", "age", "count", "last", "mean", "total"),
+    "tropism.runtime.windows": ("session", "sliding", "tumbling"),
 }
 """Where names live. Each is imported when it is first asked for: models need numpy, which is an extra, and
 the command line wants hardly any of them."""

@@ -21,6 +21,7 @@ from tropism.ports.platform import Platform
 from tropism.runtime.dead import CONSUMER, dead_letters
 from tropism.runtime.emulations import emulations
 from tropism.runtime.lag import lag_of
+from tropism.runtime.late import late_of
 from tropism.runtime.options import REMEMBER_SECONDS
 from tropism.runtime.runtime import check, with_repartitions
 
@@ -49,6 +50,8 @@ class ConsumerReport(msgspec.Struct):
     watermark: str | None
     dead_letters: int
     started: bool
+    late: dict[str, int] = {}
+    """How many events came too late for each of its views, where any did."""
 
 
 class Report(msgspec.Struct):
@@ -200,5 +203,6 @@ async def _consumers(platform: Platform, app: App | None, dead: dict[str, int]) 
         behind = (await lag_of(platform, services[name])).events if name in services else None
         at_us = None if position is None else position.watermark_us
         watermark = None if at_us is None or at_us < 0 else iso(at_us)
-        found.append(ConsumerReport(name, behind, watermark, dead.get(name, 0), position is not None))
+        late = await late_of(platform.state, name)
+        found.append(ConsumerReport(name, behind, watermark, dead.get(name, 0), position is not None, late))
     return found

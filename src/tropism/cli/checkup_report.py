@@ -23,6 +23,9 @@ def print_report(report: Report) -> None:
     opened = all(port.ok for port in report.ports.values())
     none = "No consumer has run here." if opened else "Consumers are not known while a port is not open."
     print_table(columns, consumers, none=none)
+    for consumer in report.consumers:
+        for view, count in consumer.late.items():
+            print(f"\nlate: {count:,} events came too late for view {view!r} of {consumer.name!r}")
     for extra, names in report.extras_missing.items():
         print(
             f"\nextra {extra!r} is not installed (lacks {', '.join(names)}): pip install 'tropism[{extra}]'"

@@ -11,6 +11,7 @@ from tropism.core.errors import InvalidInputError
 from tropism.core.time import to_us
 from tropism.ports.state import Entry
 from tropism.runtime.call import FORGET
+from tropism.runtime.closings import Closings
 from tropism.runtime.cursor import Cursor, Progress
 from tropism.runtime.dead import DeadLetter, redrive_topic, write_of
 from tropism.runtime.handler import Expired, Handler, Tick
@@ -78,7 +79,7 @@ class Admission:
         self._owned = owned
         self._routes: dict[tuple[str, str], tuple[Handler, ...]] = {}
         for handler in service.handlers:
-            if handler.every is None and handler.expires is None:
+            if not handler.is_timed:
                 for kind in handler.events:
                     where = (source_topic(handler, kind.event_topic), kind.event_type)
                     self._routes[where] = (*self._routes.get(where, ()), handler)
@@ -90,6 +91,9 @@ class Admission:
             if begin_us is not None:
                 self._ticked.setdefault(handler.name, max(begin_us, cursor.first_us or begin_us))
         self._redrive_topic = redrive_topic(service.name)
+        self._closings = Closings(
+            service.name, service.handlers, tables.tables, cursor, share, begin_us, now_us
+        )
         self._refuse = refuse
         self._leaving = leaving
         self._sequence = 0
@@ -106,17 +110,20 @@ class Admission:
         until_us: int,
         *,
         after_us: int,
+        read_us: int,
     ) -> list[Admitted]:
         """Return the items of arrivals, expired states and ticks up to a moment, in order of time.
 
-        What arrives late, at or before the moment that time had come to already, counts as just after it.
+        Windows close up to ``read_us``, up to when all there is has been read. What arrives late, at or
+        before the moment that time had come to already, counts as just after it.
         """
         admitted = self._events(arrivals, after_us)
-        if expired or self._ticking:
+        if expired or self._ticking or self._closings:
             due: list[Due] = [(each[0].order_us, 1, "", n, each) for n, each in enumerate(admitted)]
             for state, entry in expired:
                 when_us = until_us if entry.expires_us is None else entry.expires_us
                 due.append((when_us, 0, f"{state}/{entry.key}", 0, self._expire(state, entry, when_us)))
+            due.extend(self._closings.due(read_us))
             due.extend(self._ticks(until_us))
             due.sort(key=lambda entry: entry[:4])
             admitted = [entry[4] for entry in due]
@@ -312,13 +319,14 @@ class Admission:
         return time_us, 0, handler.name, 0, (item, (Delivery(item, handler, handler.tick_key),))
 
     def next_tick_us(self) -> int | None:
-        """Return when the next tick is due, None if nothing ticks."""
+        """Return when the next tick is due, or a window closes; None if nothing does."""
         due = [
             (self._ticked.get(h.name, self._cursor.first_us or 0) // to_us(h.every) + 1) * to_us(h.every)
             for h in self._ticking
             if h.every is not None
         ]
-        return min(due, default=None)
+        closes_us = self._closings.next_us()
+        return min(due if closes_us is None else [*due, closes_us], default=None)
 
 
 def _unknown(_: bytes) -> Any:

@@ -13,7 +13,7 @@ from tropism.ports.state import Write
 from tropism.runtime.batch import Batch
 from tropism.runtime.handler import Expired, Handler, Injection, Shape, check_outputs, collect
 from tropism.runtime.inject import Opened, Output, State, Subject
-from tropism.runtime.table import Table
+from tropism.runtime.tables import Kept
 from tropism.runtime.values import Values
 from tropism.runtime.view import Reader, View
 from tropism.runtime.work import Delivery, Item, tie
@@ -39,7 +39,7 @@ class Caller:
         *,
         codec: Codec,
         values: Values,
-        tables: Mapping[View, Table],
+        tables: Mapping[View, Kept],
         opened: Mapping[str, Opened],
         now_us: Callable[[], int] | None,
         record_bytes_max: int,

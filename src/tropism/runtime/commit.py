@@ -289,6 +289,8 @@ class Committer:
             elif item.tick is not None:
                 name, time_us = item.tick
                 self._cursor.ticks[name] = time_us
+            elif item.committed is not None:
+                item.committed()
         for stream, offsets in finished.items():
             self._progress[stream].finish(offsets)
 

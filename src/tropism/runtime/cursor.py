@@ -6,6 +6,7 @@ import msgspec
 
 from tropism.core.errors import NotSupportedError
 from tropism.ports.log import Partition
+from tropism.runtime.shares import Share
 from tropism.runtime.streams import Stream
 
 
@@ -16,11 +17,21 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     left: list[int] = []
 
 
+class Shut(msgspec.Struct):
+    """Up to when the windows of a share's keys were closed, for one handler; and which of them are left."""
+
+    share: Share
+    upto_us: int
+    left: dict[str, int] = {}
+    """When they close, by name."""
+
+
 class Cursor(msgspec.Struct):
     """What is stored of a worker's progress, by names of streams.
 
     ``places`` says what is finished, ``views`` and ``aside`` what the stored views were fed. ``failures``
-    lists, per event and handler, how each failed call ended.
+    lists, per event and handler, how each failed call ended. ``closed`` says, per handler, which windows
+    were handed to it.
     """
 
     places: dict[str, Place] = {}
@@ -30,6 +41,7 @@ class Cursor(msgspec.Struct):
     failures: dict[str, list[str]] = {}
     first_us: int | None = None
     format: int = 1
+    closed: dict[str, list[Shut]] = {}
 
 
 FORMAT = 1

@@ -10,7 +10,7 @@ from tropism.core.envelope import Stored
 from tropism.ports.log import Log, Partition
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Lease, Position, State
-from tropism.runtime.cursor import Cursor, Place, cursor_of
+from tropism.runtime.cursor import Cursor, Place, Shut, cursor_of
 from tropism.runtime.outbox import open_outbox
 from tropism.runtime.service import Service
 from tropism.runtime.shares import Plan, Share, check_count, plan_consumer
@@ -54,6 +54,7 @@ async def divide(platform: Platform, service: Service, count: int, *, holder: st
             places=await _places(log, parts, counts),
             ticks=_latest([each.ticks for each in cursors]),
             failures={name: errors for each in cursors for name, errors in each.failures.items()},
+            closed=_closed(cursors),
             first_us=min((c.first_us for c in cursors if c.first_us is not None), default=None),
         )
         reached = [position.watermark_us for _, position in stood if position.watermark_us is not None]
@@ -81,6 +82,16 @@ def _latest(ticks: Sequence[Mapping[str, int]]) -> dict[str, int]:
     for each in ticks:
         for name, time_us in each.items():
             found[name] = max(time_us, found.get(name, time_us))
+    return found
+
+
+def _closed(cursors: Sequence[Cursor]) -> dict[str, list[Shut]]:
+    """Return all that is known of closed windows: each share vouches for its own keys."""
+    found: dict[str, list[Shut]] = {}
+    for cursor in cursors:
+        for name, shut in cursor.closed.items():
+            known = found.setdefault(name, [])
+            known.extend(each for each in shut if each not in known)
     return found
 
 

@@ -82,13 +82,19 @@ class Handler:
     every: timedelta | None = None
     tick_key: str = ""
     expires: str | None = None
+    closes: View | None = None
     topic: str | None = None
     many: bool = False
 
     @property
+    def is_timed(self) -> bool:
+        """Whether it is called when something is due, and not for events of the log."""
+        return self.every is not None or self.expires is not None or self.closes is not None
+
+    @property
     def views(self) -> tuple[View, ...]:
         """Views it reads, by itself or through a resource."""
-        found: list[View] = []
+        found: list[View] = [] if self.closes is None else [self.closes]
         for injection in self.injections:
             if isinstance(injection.source, View):
                 found.append(injection.source)
@@ -127,13 +133,18 @@ def analyse(
         )
     events, shape = _shape(name, hints[parameters[0].name], named)
     injections = tuple(_injection(name, p, hints) for p in parameters[1:])
-    view = next((i.source for i in injections if isinstance(i.source, View)), None)
+    view = next((i.source for i in injections if _is_read_as_of_one(i.source)), None)
     if view is not None and shape in MANY:
         raise InvalidInputError(
             f"Cannot handle events with {name!r}: it takes several at a time, and {view!r} is read "
             f"as of one. Take one event at a time, or give the view to a model."
         )
     return events, shape, injections
+
+
+def _is_read_as_of_one(source: Any) -> bool:
+    """Say whether what is read is as of one event at a time: a view, or a join."""
+    return isinstance(source, View) or getattr(source, "is_read_as_of_one", False)
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

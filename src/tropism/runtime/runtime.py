@@ -15,6 +15,7 @@ from tropism.core.event import Event
 from tropism.ports.platform import Platform
 from tropism.runtime.admission import source_topic
 from tropism.runtime.attempts import GaveUp
+from tropism.runtime.closed import Closed
 from tropism.runtime.declared import declare
 from tropism.runtime.dividing import divide
 from tropism.runtime.following import TOPIC, follow
@@ -257,7 +258,7 @@ class Runtime:
 
 def codec_of(services: Iterable[Service], types: Iterable[type[Event]]) -> Codec:
     """Return a codec for all events that services take, give, or keep views of."""
-    kinds: dict[type[Event], None] = dict.fromkeys((Tick, Expired, *types))
+    kinds: dict[type[Event], None] = dict.fromkeys((Tick, Expired, Closed, *types))
     for service in services:
         kinds |= dict.fromkeys((*service.events, *service.emits))
         kinds |= dict.fromkeys(kind for view in service.views for kind in view.on)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
+from tropism.runtime.closed import Closed, check_closes
 from tropism.runtime.handler import (
     MANY,
     Expired,
@@ -121,6 +122,24 @@ class Service:
         """
         return self._special(Expired, retry, timeout_seconds, expires=state)
 
+    def closed(
+        self,
+        view: View,
+        *,
+        retry: Retry | None = None,
+        timeout_seconds: float = 60.0,
+        emits: Sequence[type[Event]] = (),
+    ) -> Callable[[F], F]:
+        """Call the decorated function with a Closed for every window of a view that is complete.
+
+        It closes when all is known up to its end and the view's lateness. The call comes once for a window in
+        which there is anything, in the lane of the view's key, and before what becomes known at that moment.
+
+        Raises: InvalidInputError for a view that has no windows that close.
+        """
+        check_closes(view)
+        return self._special(Closed, retry, timeout_seconds, emits, closes=view)
+
     def _special(
         self,
         kind: type[Event],
@@ -174,12 +193,7 @@ class Service:
     @property
     def events(self) -> tuple[type[Event], ...]:
         """Types of the events that come to it from the log."""
-        kinds = (
-            kind
-            for handler in self.handlers
-            if handler.every is None and handler.expires is None
-            for kind in handler.events
-        )
+        kinds = (kind for handler in self.handlers if not handler.is_timed for kind in handler.events)
         return tuple(dict.fromkeys(kinds))
 
     @property

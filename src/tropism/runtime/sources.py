@@ -22,7 +22,7 @@ def kinds_of(service: Service) -> set[Kind]:
     kinds = {
         (source_topic(handler, kind.event_topic), kind.event_type)
         for handler in service.handlers
-        if handler.every is None and handler.expires is None
+        if not handler.is_timed
         for kind in handler.events
     }
     for view in service.views:

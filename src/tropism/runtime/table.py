@@ -49,6 +49,10 @@ class Table:
             if worth < len(times) and times[worth] < before_us:
                 series.trim(before_us, latest=self.latest)
 
+    def pack(self, key: str) -> bytes:
+        """Return what to store of a key."""
+        return self.series[key].pack()
+
     def load(self, key: str, data: bytes) -> None:
         """Take back a stored series."""
         self.series[key] = Series.unpack(data)

@@ -9,9 +9,14 @@ from tropism.runtime.attempts import GaveUp
 from tropism.runtime.compiled import Moment
 from tropism.runtime.cursor import Fed
 from tropism.runtime.dead import VIEW, DeadLetter, write_of
+from tropism.runtime.late import load_late, write_of_late
 from tropism.runtime.streams import Stream
 from tropism.runtime.table import Table
 from tropism.runtime.view import Reader, View
+from tropism.runtime.windowed import Windowed
+
+Kept = Table | Windowed
+"""The contents of one view: running totals, or its events one by one."""
 
 STORED_EVERY = 20_000
 """After how many events views are stored anew: as many at most are fed again after a restart."""
@@ -20,7 +25,7 @@ STORED_EVERY = 20_000
 class MovingReaders:
     """Several views as of one moment, which moves: made once, not once a decision."""
 
-    def __init__(self, tables: Mapping[str, Table]) -> None:
+    def __init__(self, tables: Mapping[str, Kept]) -> None:
         self._moment = Moment()
         self._readers = {name: table.bind(self._moment) for name, table in tables.items()}
 
@@ -42,7 +47,7 @@ class Tables:
     def __init__(
         self, service: str, consumer: str, views: Sequence[View], state: State, gave_up: GaveUp
     ) -> None:
-        self.tables = {view: Table(view) for view in views}
+        self.tables: dict[View, Kept] = {v: Table(v) if v.is_running else Windowed(v) for v in views}
         self.fed: dict[Stream, Fed] = {}
         self.aside: dict[Stream, Fed] = {}
         self._service = service
@@ -55,10 +60,14 @@ class Tables:
         """Whether the next commit must store them: what they took cannot be taken so again."""
         self._by_type: dict[str, list[Table]] = {}
         self._aside_by_type: dict[str, list[Table]] = {}
+        self._windowed: dict[str, list[Windowed]] = {}
         for view, table in self.tables.items():
-            by_type = self._aside_by_type if view.allowance_us else self._by_type
             for kind in view.on:
-                by_type.setdefault(kind.event_type, []).append(table)
+                if isinstance(table, Windowed):
+                    self._windowed.setdefault(kind.event_type, []).append(table)
+                else:
+                    by_type = self._aside_by_type if view.allowance_us else self._by_type
+                    by_type.setdefault(kind.event_type, []).append(table)
 
     @property
     def have_news(self) -> bool:
@@ -72,7 +81,15 @@ class Tables:
 
     def wants(self, event_type: str) -> bool:
         """Say whether any view is kept, in order of time, from events of this type."""
-        return event_type in self._by_type
+        return event_type in self._by_type or event_type in self._windowed
+
+    @property
+    def late(self) -> dict[str, int]:
+        """How many events were known too late, by the views that have windows."""
+        return {view.name: table.late.count for view, table in self._windows()}
+
+    def _windows(self) -> list[tuple[View, Windowed]]:
+        return [(view, table) for view, table in self.tables.items() if isinstance(table, Windowed)]
 
     def wants_aside(self, event_type: str) -> bool:
         """Say whether any view with an allowance is kept from events of this type."""
@@ -93,6 +110,10 @@ class Tables:
                     table.add(event, known_us, record.subject)
                 except Exception as error:  # noqa: BLE001 (a view's functions may raise anything)
                     self._refuse(table, known_us, stored, error)
+        if self._windowed:
+            for known_us, stored, event in batch:
+                for windowed in self._windowed.get(stored.record.type, ()):
+                    self._add(windowed, known_us, stored, event)
 
     def feed_aside(self, stored: Stored, event: Any) -> None:
         """Take in an event of views with an allowance."""
@@ -109,9 +130,12 @@ class Tables:
             self.is_due = True
         return bool(tables)
 
-    def _add(self, table: Table, known_us: int, stored: Stored, event: Any) -> None:
+    def _add(self, table: Kept, known_us: int, stored: Stored, event: Any) -> None:
         try:
-            table.add(event, known_us, stored.record.subject)
+            if isinstance(table, Table):
+                table.add(event, known_us, stored.record.subject)
+            elif table.add(event, known_us, stored.record):
+                self.is_due = True
         except Exception as error:  # noqa: BLE001 (a view's functions may raise anything; it is recorded)
             self._refuse(table, known_us, stored, error)
 
@@ -120,7 +144,7 @@ class Tables:
         for table in self._aside_by_type[stored.record.type]:
             self._refuse(table, stored.known_us, stored, error)
 
-    def _refuse(self, table: Table, known_us: int, stored: Stored, error: Exception) -> None:
+    def _refuse(self, table: Kept, known_us: int, stored: Stored, error: Exception) -> None:
         """Put an event that a view cannot take among the dead letters, with the next commit."""
         record, name = stored.record, f"{VIEW}{table.view.name}"
         letter = DeadLetter(
@@ -153,10 +177,15 @@ class Tables:
                 for entry in page:
                     table.load(entry.key, entry.value)
                 after = page[-1].key
+        for view, windowed in self._windows():
+            windowed.late = await load_late(self._state, self._consumer, view.name)
 
     def letters(self) -> list[Write]:
-        """Return the dead letters of views since the last call."""
+        """Return the dead letters of views since the last call, and the counts of what came too late."""
         letters, self._letters = self._letters, []
+        for view, table in self._windows() if self._windowed else ():
+            if table.late.count != table.late.told:
+                letters.append(write_of_late(self._consumer, view.name, table.late))
         return letters
 
     def writes(self, low_us: int) -> list[Write]:
@@ -165,8 +194,12 @@ class Tables:
         for view, table in self.tables.items():
             table.trim(low_us, table.changed)
             namespace = self._namespace(view)
-            writes.extend(Write(namespace, key, table.series[key].pack()) for key in sorted(table.changed))
+            writes.extend(Write(namespace, key, table.pack(key)) for key in sorted(table.changed))
             table.changed.clear()
+        for view, windowed in self._windows():
+            if windowed.late.count != windowed.late.when_stored:
+                windowed.late.when_stored = windowed.late.count
+                writes.append(write_of_late(self._consumer, view.name, windowed.late))
         self.is_due, self._count = False, 0
         return writes
 

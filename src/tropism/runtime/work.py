@@ -1,5 +1,6 @@
 """One event on its way through a worker."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ class Item(msgspec.Struct, eq=False, gc=False):
 
     ``place`` is where it lies in the log, if it came from there. ``as_of_us`` is the moment of which
     views are read for it. ``bond`` holds the items with which it must commit, until it does: nothing looks
-    for cycles here.
+    for cycles here. ``committed`` is called, for what did not come from the log, when it commits.
     """
 
     envelope: Envelope[Any]
@@ -31,6 +32,7 @@ class Item(msgspec.Struct, eq=False, gc=False):
     writes: list[Write] = []
     enlisted: list[tuple[str, Event]] = []
     tick: tuple[str, int] | None = None
+    committed: Callable[[], None] | None = None
     left: bool = False
     """Whether it is no longer in the committer's queue."""
 

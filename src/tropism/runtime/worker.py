@@ -358,12 +358,13 @@ class Worker:
         # What is due at a moment comes before its events, also where only some of those are at hand yet.
         due_us = max(until_us, arrivals[-1][0]) if arrivals else until_us
         # Live, too, a state lives until all is read that was known by then, however long a worker was away.
-        expired = await self._expiring.due(min(until_us, now_us) if self._live else due_us)
+        read_us = min(until_us, now_us) if self._live else due_us
+        expired = await self._expiring.due(read_us)
         if self._live:
             until_us = due_us = now_us
             self._cursor.first_us = self._cursor.first_us or now_us
         fresh = await self._seen.fresh(arrivals, self._progress)
-        admitted = self._admission.admit(fresh, expired, due_us, after_us=self._frontier_us)
+        admitted = self._admission.admit(fresh, expired, due_us, after_us=self._frontier_us, read_us=read_us)
         if self._leaving.is_needed:
             admitted = await self._leaving.sort_out(admitted)
         for stream, offset in self._intake.passed():
