@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tropism.cli.options import AppOption, DrainOption
+from tropism.cli.options import AppOption, DrainOption, HttpAcceptOption, HttpOpenOption, HttpOption
 
 ListOption = Annotated[
     bool,
@@ -39,6 +39,9 @@ def run(
     workers: WorkersOption = 1,
     autoscale: AutoscaleOption = None,
     catch_up_seconds: CatchUpOption = 30.0,
+    http: HttpOption = None,
+    http_accept: HttpAcceptOption = None,
+    http_open: HttpOpenOption = False,
     share: Annotated[str, typer.Option("--share", hidden=True)] = "0/1",
     lifeline: Annotated[int | None, typer.Option("--lifeline", hidden=True)] = None,
     heartbeat: Annotated[int | None, typer.Option("--heartbeat", hidden=True)] = None,
@@ -49,7 +52,7 @@ def run(
     each service is at work in one of them. With --workers, several processes have the same services at
     work, each with the keys that are its share; one that dies is started again. The first signal finishes
     what is in flight and commits it, within --drain-seconds; a second one stops at once. Neither loses an
-    event.
+    event. With --http, CloudEvents that are posted to /events at that address are stored as well.
     """
     import asyncio
 
@@ -57,6 +60,7 @@ def run(
     from tropism.cli.console import print_json
     from tropism.cli.discovery import load_app
     from tropism.cli.heartbeat import Supervised
+    from tropism.cli.ingress import beside, wanted_by
 
     supervised = Supervised(lifeline, heartbeat)
     supervised.hold_on()
@@ -68,15 +72,20 @@ def run(
         print_json({"app": found.name, "services": services})
         return
     services_named = [found.service(name) for name in dict.fromkeys(service or ())] or list(found.services)
+    more = beside(found, wanted_by(found, http, http_accept, open_to_all=http_open))
     if workers > 1 or autoscale is not None:
         from tropism.cli.workers import run_workers
         from tropism.runtime.scaling import Scaling
 
         scaling = None if autoscale is None else Scaling(workers, autoscale, catch_up_seconds)
-        running = run_workers(found, services_named, workers, scaling, path=app, drain_seconds=drain_seconds)
+        running = run_workers(
+            found, services_named, workers, scaling, path=app, drain_seconds=drain_seconds, beside=more
+        )
     else:
         beat, mine = supervised.beat, _share(share)
-        running = serving.serve(found, services_named, share=mine, drain_seconds=drain_seconds, beat=beat)
+        running = serving.serve(
+            found, services_named, share=mine, drain_seconds=drain_seconds, beat=beat, beside=more
+        )
     raise typer.Exit(asyncio.run(running))
 
 
