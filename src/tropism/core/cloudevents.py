@@ -46,6 +46,11 @@ class Parts(NamedTuple):
     data: bytes
 
 
+def is_name(text: str) -> bool:
+    """Say whether a text may name an attribute: lower-case letters and digits."""
+    return _NAME.match(text) is not None
+
+
 def media_type(content_type: str) -> str:
     """Return a content type without its parameters, in lower case."""
     return content_type.partition(";")[0].strip().lower()
@@ -195,7 +200,7 @@ def record_of(parts: Parts, *, now_us: int, ahead_us_max: int | None = None) -> 
         raise InvalidInputError(
             f"Cannot take event {id!r}: its specversion is {attributes.get('specversion')!r}. Send '1.0'."
         )
-    wrong = next((name for name in attributes if not _NAME.match(name) or name == "data"), None)
+    wrong = next((name for name in attributes if not is_name(name) or name == "data"), None)
     if wrong is not None:
         raise InvalidInputError(
             f"Cannot take event {id!r}: {wrong!r} is no name of an attribute. "

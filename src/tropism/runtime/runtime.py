@@ -18,7 +18,7 @@ from tropism.runtime.attempts import GaveUp
 from tropism.runtime.dividing import divide
 from tropism.runtime.following import TOPIC, follow
 from tropism.runtime.handler import Expired, Handler, Shape, Tick
-from tropism.runtime.inject import Output
+from tropism.runtime.inject import Output, close_all
 from tropism.runtime.options import REMEMBER_SECONDS, WorkerOptions
 from tropism.runtime.patience import PatientLog, patiently
 from tropism.runtime.service import Service
@@ -174,6 +174,7 @@ class Runtime:
                     await worker.run()
                 finally:
                     await worker.abandon()
+                    await close_all(worker.opened.values())
             await self.platform.clock.sleep(STANDBY_SECONDS)
 
     async def _share_of(self, service: Service) -> Share:

@@ -102,7 +102,7 @@ class Worker:
         self._progress: dict[Stream, Progress] = {}
         outbox = await open_outbox(self._consumer, platform)
         await self._open_intakes()
-        self._opened = {r.name: await r.open(self._site(r)) for r in resources_of(self.service.handlers)}
+        self.opened = {r.name: await r.open(self._site(r)) for r in resources_of(self.service.handlers)}
         known_us = position.watermark_us
         self._frontier_us = self._options.start_us - 1 if known_us is None else known_us
         self._committer = Committer(
@@ -115,7 +115,7 @@ class Worker:
             progress=self._progress,
             views=self._store_views,
             values=self._values,
-            opened=self._opened,
+            opened=self.opened,
             advance=self._advanced,
             live=self._live,
             start_us=self._frontier_us,
@@ -165,7 +165,7 @@ class Worker:
             codec=self._codec,
             values=self._values,
             tables=self._tables.tables,
-            opened=self._opened,
+            opened=self.opened,
             now_us=self._now_us,
             record_bytes_max=platform.log.capabilities.record_bytes_max,
         )
