@@ -181,7 +181,9 @@ class Ingress:
         """Return the key that orders an event: its type's; where that has none, what it is about."""
         kind = self._codec.types[record.type]
         key = key_of(self._codec.decode(record))
-        return key if kind.event_key is not None else record.subject
+        if kind.event_key is not None:
+            return key
+        return record.subject or (record.extensions or {}).get("partitionkey", "")
 
 
 def _extensions(record: Record, subject: str) -> dict[str, str] | None:
