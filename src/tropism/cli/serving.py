@@ -11,6 +11,7 @@ from tropism.cli.console import say, visible
 from tropism.cli.discovery import place_of, types_of
 from tropism.core.errors import InvalidInputError
 from tropism.ports.platform import Platform
+from tropism.runtime.cycles import notes_of
 from tropism.runtime.dead import DeadLetter
 from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.runtime.service import Service
@@ -76,8 +77,11 @@ async def serve(
                 ignore_unknown=app.ignore_unknown,
                 gave_up=_tell_given_up,
                 share=share,
+                hops_max=app.hops_max,
             ),
         )
+        for note in notes_of(app.services, app.hops_max):
+            say(f"Note: {note}")
         await runtime.start()
         # Whoever watches this process hears its beat until the last event is finished.
         beating = asyncio.ensure_future(beat())

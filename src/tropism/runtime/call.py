@@ -6,12 +6,13 @@ from typing import Any
 import msgspec
 
 from tropism.core.codec import Codec, record_of
-from tropism.core.envelope import Envelope, Record, derived_id
+from tropism.core.envelope import Record, derived_id
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event, topic_of
 from tropism.core.time import to_us
 from tropism.ports.state import Write
 from tropism.runtime.batch import Batch
+from tropism.runtime.carrying import Carry
 from tropism.runtime.handler import Expired, Handler, Injection, Shape, check_outputs, collect
 from tropism.runtime.inject import Opened, Output, State, Subject
 from tropism.runtime.table import Table
@@ -44,7 +45,9 @@ class Caller:
         opened: Mapping[str, Opened],
         now_us: Callable[[], int] | None,
         record_bytes_max: int,
+        carry: Carry,
     ) -> None:
+        self._carry = carry
         self._service = service
         self._record_bytes_max = record_bytes_max
         self._codec = codec
@@ -198,7 +201,7 @@ class Caller:
             id=derived_id(cause.id, handler.name, ordinal, cause.time_us),
             time_us=item.order_us if self._now_us is None else self._now_us(),
             source=self._service,
-            extensions=_extensions(cause),
+            extensions=self._carry(cause, handler.name),
         )
 
     def _writes(
@@ -216,13 +219,6 @@ class Caller:
             )
             writes.append((index, Write(namespace, key, data, expires_us)))
         return writes
-
-
-def _extensions(cause: Envelope[Any]) -> dict[str, str]:
-    """Return what an output carries on from the event that caused it."""
-    if cause.extensions is not None and "traceparent" in cause.extensions:
-        return {"causationid": cause.id, "traceparent": cause.extensions["traceparent"]}
-    return {"causationid": cause.id}
 
 
 def namespace_of(service: str, state: str) -> str:

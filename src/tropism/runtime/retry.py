@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from tropism.core.errors import InvalidInputError, UnavailableError
 from tropism.core.partition import partition_of
+from tropism.runtime.hops import LoopError
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def delay_seconds(retry: Retry, attempts: int, error: Exception, event_id: str) 
 
     It is never shorter than what the error says that the other side asked for.
     """
-    if attempts >= retry.attempts or not isinstance(error, retry.on):
+    if attempts >= retry.attempts or not isinstance(error, retry.on) or isinstance(error, LoopError):
         return None
     pause = min(retry.first.total_seconds() * retry.factor ** (attempts - 1), retry.longest.total_seconds())
     spread = partition_of(f"{event_id}/{attempts}", 1024) / 1024

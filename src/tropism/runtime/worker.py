@@ -19,6 +19,7 @@ from tropism.runtime.aside import Aside
 from tropism.runtime.attempts import Attempts
 from tropism.runtime.call import Caller, namespace_of
 from tropism.runtime.calls import Calls
+from tropism.runtime.carrying import carrying
 from tropism.runtime.commit import Committer, resource_namespace
 from tropism.runtime.cursor import Cursor, Fed, Place, Progress, fed_places
 from tropism.runtime.dead import DeadLetter
@@ -168,6 +169,7 @@ class Worker:
             opened=self.opened,
             now_us=self._now_us,
             record_bytes_max=platform.log.capabilities.record_bytes_max,
+            carry=carrying(self._options.guard),
         )
         self._calls = Calls(
             caller,

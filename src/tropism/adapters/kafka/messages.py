@@ -4,7 +4,7 @@ Times are exact to the microsecond. Instead of ``ce_time`` stands ``tropism_time
 that text could say. Each header costs a reader more than half a microsecond, so there are no more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from tropism.core.cloudevents import STRUCTURED
 from tropism.core.envelope import Record, Stored
 from tropism.core.errors import InvalidInputError
 from tropism.core.time import MICROSECONDS, moment, parse_iso
+from tropism.core.trace import TRACEPARENT, TRACESTATE, trace_of
 
 SOURCE_DEFAULT = "/tropism"
 JSON = b"application/json"
@@ -87,6 +88,7 @@ def _document(record: Record) -> Encoded:
     kind = unsaid_type(record)
     if kind is not None:
         headers.append((_KIND, kind.encode()))
+    headers += _trace_headers(record.extensions or {})
     return Encoded(_key(record), document_of(record), headers)
 
 
@@ -151,6 +153,22 @@ def _extension_headers(id: str, extensions: dict[str, str]) -> Iterable[Header]:
             yield f"ce_{name}", value.encode()
         elif value.encode() in {JSON, b""}:
             yield _KIND, value.encode()
+    yield from _trace_headers(extensions)
+
+
+def _trace_headers(extensions: Mapping[str, str]) -> Iterable[Header]:
+    """Yield a trace under the names by which tools that know nothing of CloudEvents look for it."""
+    if TRACEPARENT in extensions:
+        for name, value in trace_of(extensions).items():
+            yield name, value.encode()
+
+
+def _with_trace(extensions: dict[str, str], headers: Mapping[str, Any]) -> dict[str, str]:
+    """Return extensions with the trace that such tools left, where the event names none itself."""
+    if TRACEPARENT in extensions or TRACEPARENT not in headers:
+        return extensions
+    found = {n: (headers.get(n) or b"").decode("latin-1") for n in (TRACEPARENT, TRACESTATE)}
+    return {**extensions, **trace_of(found)}
 
 
 def may_exceed(record: Record, bytes_max: int) -> bool:
@@ -229,7 +247,7 @@ def _extensions(headers: dict[str, Any]) -> dict[str, str] | None:
         found["datacontenttype"] = kind.decode()
     if _KIND in headers:
         found["datacontenttype"] = headers[_KIND].decode()
-    return found or None
+    return _with_trace(found, headers) or None
 
 
 def _foreign(message: Message, headers: dict[str, Any], topic: str, place: str) -> Record:
@@ -260,12 +278,12 @@ def _foreign(message: Message, headers: dict[str, Any], topic: str, place: str) 
 def _structured(data: bytes, topic: str, headers: dict[str, Any], subject: str, sent_us: int) -> Record:
     """Return the record of an event whose attributes stand in the value, beside its data, as JSON."""
     record = record_of(data, topic=topic, subject=subject, time_us=sent_us)
-    extensions = record.extensions
+    extensions = _with_trace(record.extensions or {}, headers)
     if _KIND in headers:
-        extensions = {**(extensions or {}), "datacontenttype": headers[_KIND].decode()}
+        extensions = {**extensions, "datacontenttype": headers[_KIND].decode()}
     return msgspec.structs.replace(
         record,
         source=_named_source(record.source, headers),
         time_us=_time_us(headers) if "tropism_time_us" in headers else record.time_us,
-        extensions=extensions,
+        extensions=extensions or None,
     )

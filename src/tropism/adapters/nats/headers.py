@@ -14,6 +14,7 @@ from tropism.adapters.structured import UNREADABLE, is_structured, record_of, un
 from tropism.core.cloudevents import JSON, STRUCTURED, from_header, is_name, to_header
 from tropism.core.envelope import Record, Stored
 from tropism.core.time import MICROSECONDS, iso, parse_iso
+from tropism.core.trace import TRACEPARENT, trace_of
 
 ID = "Nats-Msg-Id"
 TIMES = "Tropism-Times"
@@ -51,6 +52,9 @@ def headers_of(record: Record) -> dict[str, str]:
         headers[f"ce-{_name(name)}"] = to_header(value)
     if extensions.get("datacontenttype") == JSON:
         headers[KIND] = _JSON_SAID
+    if TRACEPARENT in extensions:
+        # Also under the names by which tools that know nothing of CloudEvents look for it.
+        headers |= trace_of(extensions)
     return headers
 
 
@@ -62,7 +66,7 @@ def document_headers_of(record: Record) -> dict[str, str]:
     kind = unsaid_type(record)
     if kind is not None:
         headers[MEANT_KIND] = kind
-    return headers
+    return headers | trace_of(record.extensions or {})
 
 
 def times(record: Record, known_us: int) -> str:
@@ -88,6 +92,8 @@ def stored(topic: str, number: int, headers: Mapping[str, str], data: bytes, *, 
                 extensions[unquote(attribute)] = _text(value)
         elif name.lower() == "content-type":
             content_type = value
+    if TRACEPARENT in headers and TRACEPARENT not in extensions:
+        extensions |= trace_of(headers)
     if is_structured(content_type) or not own:
         found = _document(topic, number, headers, data, known_us)
         if found is not None:
@@ -116,6 +122,8 @@ def _document(
     extensions = record.extensions
     if MEANT_KIND in headers:
         extensions = {**(extensions or {}), "datacontenttype": headers[MEANT_KIND]}
+    if TRACEPARENT in headers and TRACEPARENT not in (extensions or {}):
+        extensions = {**(extensions or {}), **trace_of(headers)} or None
     record = msgspec.structs.replace(record, time_us=time_us, source=source, extensions=extensions)
     return Stored(number, int(headers["Nats-Sequence"]) - 1, known_us, record)
 
