@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from cloudevents.core.bindings.http import from_http_event
@@ -29,6 +30,7 @@ async def charge(paid: Paid) -> Charged:
 hook = webhook("hook", Charged, url="URL", token_variable="HOOK_TOKEN")
 app = App("shop", services=[till, hook])
 """
+ROOT = Path(__file__).parents[2]
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -113,6 +115,17 @@ def test_what_was_answered_survives_a_kill_and_reaches_the_other_side(shop, rece
         assert event.get_extension("traceparent") == TRACE
     ids = [from_http_event(message_of(*each)).get_id() for each in receiver.requests]
     assert len(set(ids)) == 6
+
+
+def test_the_example_is_a_bridge(folder, receiver):
+    """What is posted to the example is billed at the other side."""
+    folder.write("http_bridge.py", (ROOT / "examples" / "http_bridge.py").read_text("utf-8"))
+    folder.write("tropism.toml", 'app = "http_bridge:app"\n')
+    running = started(folder, BILLING_URL=f"http://127.0.0.1:{receiver.server_port}/events")
+    assert post(running, *binary(official(type="orders.placed.v1")))[0] == 202
+    folder.wait_until(lambda: len(receiver.requests) == 2)
+    assert json.loads(receiver.requests[1][1]) == {"order": "o1", "amount": 2.5}
+    assert running.stop() == 0
 
 
 def test_a_real_server_bounds_what_it_reads(shop):

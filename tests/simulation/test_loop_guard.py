@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -173,6 +174,16 @@ def test_a_budget_that_allows_nothing_is_refused(hops_max):
 )
 def test_hops_that_are_no_number_count_as_none(text, hops):
     assert hops_of({"hops": text}) == hops
+
+
+def test_the_example_ends(monkeypatch):
+    """Two who never agree are parted, and told on which circle they were."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "examples"))
+    import loop_guard as example
+
+    (cause,) = asyncio.run(example.main())
+    assert "21 hops" in cause
+    assert "essays.criticised.v1 -> essays.drafted.v1 -> essays.criticised.v1" in cause
 
 
 KINDS = [type(f"K{n}", (Event,), {}, type=f"graph.k{n}.v1") for n in range(5)]

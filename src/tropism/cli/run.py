@@ -1,10 +1,13 @@
 """``tropism run``: services at work in this process."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tropism.cli.options import AppOption, DrainOption, HttpAcceptOption, HttpOpenOption, HttpOption
+
+if TYPE_CHECKING:
+    from tropism.app.app import App
 
 ListOption = Annotated[
     bool,
@@ -57,7 +60,6 @@ def run(
     import asyncio
 
     from tropism.cli import serving
-    from tropism.cli.console import print_json
     from tropism.cli.discovery import load_app
     from tropism.cli.heartbeat import Supervised
     from tropism.cli.ingress import beside, wanted_by
@@ -66,10 +68,7 @@ def run(
     supervised.hold_on()
     found = load_app(app, prints=not list_services)
     if list_services:
-        from tropism.cli.sources import files_of_services
-
-        services = {name: [str(p) for p in paths] for name, paths in files_of_services(found).items()}
-        print_json({"app": found.name, "services": services})
+        _print_services(found)
         return
     services_named = [found.service(name) for name in dict.fromkeys(service or ())] or list(found.services)
     more = beside(found, wanted_by(found, http, http_accept, open_to_all=http_open))
@@ -87,6 +86,14 @@ def run(
             found, services_named, share=mine, drain_seconds=drain_seconds, beat=beat, beside=more
         )
     raise typer.Exit(asyncio.run(running))
+
+
+def _print_services(app: "App") -> None:
+    from tropism.cli.console import print_json
+    from tropism.cli.sources import files_of_services
+
+    services = {name: [str(p) for p in paths] for name, paths in files_of_services(app).items()}
+    print_json({"app": app.name, "services": services})
 
 
 def _share(text: str) -> tuple[int, int]:
