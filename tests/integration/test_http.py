@@ -30,6 +30,22 @@ async def charge(paid: Paid) -> Charged:
 hook = webhook("hook", Charged, url="URL", token_variable="HOOK_TOKEN")
 app = App("shop", services=[till, hook])
 """
+TALK = """
+from tropism import App, Event, Service
+class A(Event, type="talk.a.v1", key="k"):
+    k: str
+class B(Event, type="talk.b.v1", key="k"):
+    k: str
+s = Service("s")
+@s.on(A)
+async def again(a: A) -> B:
+    return B(k=a.k)
+@s.on(B)
+async def back(b: B) -> A:
+    return A(k=b.k)
+app = App("talk", services=[s])
+"""
+CIRCLE = "talk.a.v1 -> talk.b.v1 -> talk.a.v1"
 ROOT = Path(__file__).parents[2]
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -148,6 +164,21 @@ def test_a_real_server_bounds_what_it_reads(shop):
     assert running.stop() == 0
     assert "s3cret" not in running.text
     assert "Traceback" not in running.text
+
+
+def test_circles_are_told_at_start_and_by_the_doctor(folder):
+    """Unless a budget is declared, which says that they are meant."""
+    folder.write("talk.py", TALK)
+    folder.write("tropism.toml", 'app = "talk:app"\n')
+    running = folder.start("run")
+    running.wait_for("Ready:")
+    assert running.stop() == 0
+    assert f"Note: Events may go round in a circle: {CIRCLE} (by s.again, s.back)." in running.text
+    report = folder.run("doctor", "--json").json
+    assert [note for note in report["notes"] if CIRCLE in note]
+    assert CIRCLE in folder.run("doctor").out
+    folder.write("talk.py", TALK.replace("services=[s]", "services=[s], hops_max=5"))
+    assert folder.run("doctor", "--json").json["notes"] == []
 
 
 def test_where_it_cannot_or_should_not_listen_it_does_not_start(shop):
