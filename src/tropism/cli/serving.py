@@ -80,7 +80,7 @@ async def serve(
                 hops_max=app.hops_max,
             ),
         )
-        for note in notes_of(app.services, app.hops_max):
+        for note in notes_of(app.services, app.hops_max, services) if share[0] == 0 else ():
             say(f"Note: {note}")
         await runtime.start()
         # Whoever watches this process hears its beat until the last event is finished.

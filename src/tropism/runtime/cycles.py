@@ -99,12 +99,16 @@ def guards_of(services: Sequence[Service], hops_max: float | None) -> dict[str, 
     return found
 
 
-def notes_of(services: Sequence[Service], hops_max: float | None) -> list[str]:
-    """Return what is worth knowing of the circles that nobody declared a budget for."""
-    declared = {service.name for service in services if service.hops_max is not None}
+def notes_of(
+    services: Sequence[Service], hops_max: float | None, here: Iterable[Service] | None = None
+) -> list[str]:
+    """Return what is worth knowing of circles without a declared budget: of all, or of those ``here``."""
     if hops_max is not None:
         return []
-    return [cycle.told(HOPS_MAX) for cycle in cycles_of(services) if not declared & cycle.services]
+    declared = {service.name for service in services if service.hops_max is not None}
+    wanted = {service.name for service in (services if here is None else here)}
+    found = [cycle for cycle in cycles_of(services) if wanted & cycle.services]
+    return [cycle.told(HOPS_MAX) for cycle in found if not declared & cycle.services]
 
 
 def _reached(kind: str, onward: Mapping[str, Sequence[Step]]) -> set[str]:

@@ -165,7 +165,7 @@ def _trace_headers(extensions: Mapping[str, str]) -> Iterable[Header]:
 
 def _with_trace(extensions: dict[str, str], headers: Mapping[str, Any]) -> dict[str, str]:
     """Return extensions with the trace that such tools left, where the event names none itself."""
-    if TRACEPARENT in extensions or TRACEPARENT not in headers:
+    if TRACEPARENT not in headers or TRACEPARENT in extensions:
         return extensions
     found = {n: (headers.get(n) or b"").decode("latin-1") for n in (TRACEPARENT, TRACESTATE)}
     return {**extensions, **trace_of(found)}
@@ -225,7 +225,8 @@ def _in_binary_mode(headers: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_whole(headers: dict[str, Any]) -> bool:
-    return is_structured((headers.get("content-type") or b"").decode("latin-1"))
+    kind: bytes | None = headers.get("content-type")
+    return kind is not None and kind != JSON and is_structured(kind.decode("latin-1"))
 
 
 def _source(headers: dict[str, Any]) -> str:
