@@ -1,6 +1,7 @@
 """The AsyncAPI document of an app: valid, complete, without secrets, and the same in YAML."""
 
 import json
+import sys
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -211,8 +212,8 @@ def test_the_command_prints_it(tmp_path, monkeypatch, capsys):
     """YAML on standard output; with --json, one JSON document; with the servers of the settings."""
     from tropism.cli.main import main
 
-    (tmp_path / "shop.py").write_text("from tropism import App\napp = App('shop')\n", "utf-8")
-    (tmp_path / "tropism.toml").write_text(f'app = "shop:app"\nlog = "{URLS[5]}"\n', "utf-8")
+    (tmp_path / "described.py").write_text("from tropism import App\napp = App('shop')\n", "utf-8")
+    (tmp_path / "tropism.toml").write_text(f'app = "described:app"\nlog = "{URLS[5]}"\n', "utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     documents = []
@@ -225,4 +226,4 @@ def test_the_command_prints_it(tmp_path, monkeypatch, capsys):
     assert documents[0] == documents[1]
     assert documents[0]["info"] == {"title": "shop", "version": "2.0.0"}
     assert SECRET not in str(documents)
-    monkeypatch.delitem(__import__("sys").modules, "shop", raising=False)
+    sys.modules.pop("described")
