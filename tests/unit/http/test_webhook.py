@@ -186,7 +186,18 @@ def test_retry_after_is_seconds_or_a_date(text, seconds):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "ftp://h/x", "https://", "https://u:s3cret@h/x", "file:///etc/passwd", "https://[::1", "h/x"]
+    "url",
+    [
+        "",
+        "ftp://h/x",
+        "https://",
+        "https://u:s3cret@h/x",
+        "file:///etc/passwd",
+        "https://[::1",
+        "h/x",
+        "https://h/ x",
+        "https://h/ü",
+    ],
 )
 def test_a_url_that_cannot_be_posted_to_is_refused_without_its_secrets(url):
     with pytest.raises(InvalidInputError, match=r"^Cannot send events .*\.$") as raised:

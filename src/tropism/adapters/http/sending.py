@@ -53,7 +53,8 @@ def check_url(url: str) -> str:
         host, user, _ = split.hostname, split.username, split.port
     except ValueError:
         split, host, user = urlsplit(""), None, None
-    if split.scheme not in {"http", "https"} or not host or split.fragment:
+    printable = all("!" <= character <= "~" for character in url)
+    if split.scheme not in {"http", "https"} or not host or split.fragment or not printable:
         raise InvalidInputError(
             "Cannot send events there: the URL is not of the form https://host/path. Write it like that."
         )

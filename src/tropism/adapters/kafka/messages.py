@@ -53,7 +53,7 @@ def encoded(record: Record, *, structured: bool = False) -> Encoded:
     Raises: InvalidInputError if an attribute is no valid Unicode, or an extension has the name of one.
     """
     try:
-        return _document(record) if structured else _encoded(record)
+        return _document(record) if structured or _holds_events(record) else _encoded(record)
     except UnicodeEncodeError as error:
         raise InvalidInputError(
             f"Cannot append event {record.id!r}: an attribute of it is no valid Unicode. Publish valid text."
@@ -76,6 +76,12 @@ def _encoded(record: Record) -> Encoded:
         headers += _extension_headers(record.id, extensions)
         return Encoded(_key(record), record.data, headers)
     return Encoded(subject or None, record.data, headers)
+
+
+def _holds_events(record: Record) -> bool:
+    """Say whether the data is itself an event: in binary mode, its type would say that of the message."""
+    extensions = record.extensions
+    return extensions is not None and is_structured(extensions.get("datacontenttype", ""))
 
 
 def _document(record: Record) -> Encoded:
