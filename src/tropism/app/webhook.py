@@ -15,7 +15,7 @@ from tropism.core.errors import InvalidInputError, NotSupportedError, Unavailabl
 from tropism.core.event import Event
 from tropism.ports.clock import Clock
 from tropism.runtime.handler import Handler, Injection, Shape
-from tropism.runtime.hops import HOPS, HOPS_MAX, check_budget, one_more
+from tropism.runtime.hops import HOPS, HOPS_MAX, check_budget, hops_of, too_far
 from tropism.runtime.inject import Site, Subject
 from tropism.runtime.retry import Retry
 from tropism.runtime.service import Service
@@ -65,7 +65,9 @@ def webhook(
     service = Service(name)
 
     async def send(envelope: Envelope[Any], sending: "_Sending") -> None:
-        hops = one_more(envelope.extensions, hops_max, doing=f"send event {envelope.id!r} to {host!r}")
+        hops = hops_of(envelope.extensions) + 1
+        if hops > hops_max:
+            raise too_far(f"send event {envelope.id!r} to {host!r}", hops, hops_max)
         await sending.send(envelope.id, *request_of(_record(envelope, hops), mode, source))
 
     service.handlers.append(
@@ -84,9 +86,9 @@ def webhook(
     return service
 
 
-def _record(envelope: Envelope[Any], hops: str) -> Record:
+def _record(envelope: Envelope[Any], hops: int) -> Record:
     """Return an event as it leaves: its data as this app knows it, and one hop further."""
-    extensions = {**(envelope.extensions or {}), HOPS: hops}
+    extensions = {**(envelope.extensions or {}), HOPS: str(hops)}
     # The data is written anew, as JSON, whatever it once came as; and to others a redriven event is the same.
     id = extensions.get("redriveof", envelope.id)
     for name in ("datacontenttype", "redriveof", "redrivehandler"):

@@ -6,7 +6,7 @@ from typing import Any
 from tropism.core.envelope import Envelope
 from tropism.core.trace import TRACEPARENT, trace_of
 from tropism.runtime.cycles import Guard
-from tropism.runtime.hops import HOPS, one_more
+from tropism.runtime.hops import HOPS, hops_of, too_far
 
 Carry = Callable[[Envelope[Any], str], dict[str, str]]
 """Returns the extensions of an output, by its cause and the name of the handler. Raises: LoopError."""
@@ -26,8 +26,10 @@ def carrying(guard: Guard) -> Carry:
         if extensions is not None and TRACEPARENT in extensions:
             found.update(trace_of(extensions))
         if counts or (extensions is not None and HOPS in extensions):
-            doing = f"publish what {handler!r} made of event {cause.id!r}"
-            found[HOPS] = one_more(extensions, budget, doing=doing, path=path)
+            hops = hops_of(extensions) + 1
+            if hops > budget:
+                raise too_far(f"publish what {handler!r} made of event {cause.id!r}", hops, budget, path)
+            found[HOPS] = str(hops)
         return found
 
     return carried

@@ -22,20 +22,17 @@ class LoopError(InvalidInputError):
 
 def hops_of(extensions: Mapping[str, str] | None) -> int:
     """Return how many outputs in a row led to an event; what is no number counts as none."""
-    text = "" if extensions is None else extensions.get(HOPS, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    text = None if extensions is None else extensions.get(HOPS)
+    return int(text) if text and len(text) < 10 and text.isascii() and text.isdigit() else 0
 
 
-def one_more(extensions: Mapping[str, str] | None, budget: float, *, doing: str, path: str = "") -> str:
-    """Return the count of what an event leads to. Raises: LoopError beyond the budget, naming the path."""
-    hops = hops_of(extensions) + 1
-    if hops > budget:
-        along = f", along {path}" if path else ""
-        raise LoopError(
-            f"Cannot {doing}: it would be {hops} hops from the event that began it, more than "
-            f"{budget:g}{along}. End the circle, or raise hops_max."
-        )
-    return str(hops)
+def too_far(doing: str, hops: int, budget: float, path: str = "") -> LoopError:
+    """Return why something is not done that would be so many hops away, naming the path."""
+    along = f", along {path}" if path else ""
+    return LoopError(
+        f"Cannot {doing}: it would be {hops} hops from the event that began it, more than {budget:g}{along}. "
+        f"End the circle, or raise hops_max."
+    )
 
 
 def check_budget(what: str, hops_max: float | None) -> None:
