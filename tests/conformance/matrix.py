@@ -221,6 +221,7 @@ def kafka_log(url):
 KAFKA_LOGS = {
     "kafka": kafka_log(lambda: noida().url()),
     "kafka, transactions": kafka_log(lambda: noida().url(transactions="true")),
+    "kafka, structured": kafka_log(lambda: noida().url(mode="structured")),
     "kafka, mock of three brokers": kafka_log(lambda: url_of(mock_servers(), create="broker")),
 }
 LOGS = {
@@ -228,6 +229,7 @@ LOGS = {
     **KAFKA_LOGS,
     "nats": nats_log(),
     "nats, without atomic batches": nats_log(atomic="false"),
+    "nats, structured": nats_log(mode="structured"),
 }
 
 _CHOOSES = "its topics all have four partitions, made on demand: it cannot create them otherwise"

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
+from tropism.runtime.hops import check_budget
 from tropism.runtime.service import Service
 from tropism.runtime.view import View
 
@@ -28,6 +29,8 @@ class App:
 
     ``events`` names further event types, such as those that only other systems handle.
     ``ignore_unknown`` leaves events of unknown types alone instead of putting them among the dead letters.
+    ``hops_max`` is for services whose events can go round in a circle: how many outputs in a row may lead to
+    one of theirs, 100 by default.
 
     Raises: InvalidInputError if two parts share a name.
     """
@@ -41,8 +44,11 @@ class App:
         models: Sequence[Learner] = (),
         events: Sequence[type[Event]] = (),
         ignore_unknown: bool = False,
+        hops_max: float | None = None,
     ) -> None:
+        check_budget(f"app {name!r}", hops_max)
         self.name = name
+        self.hops_max = hops_max
         self.views = tuple(views)
         self.models = tuple(models)
         self.services = (*services, *(service for model in models for service in model.services))

@@ -18,6 +18,7 @@ from tropism.core.errors import TropismError
 from tropism.core.time import iso
 from tropism.ports.opening import open_url, without_secrets
 from tropism.ports.platform import Platform
+from tropism.runtime.cycles import notes_of
 from tropism.runtime.dead import CONSUMER, dead_letters
 from tropism.runtime.emulations import emulations
 from tropism.runtime.lag import lag_of
@@ -66,6 +67,7 @@ class Report(msgspec.Struct):
     app: str | None = None
     ports: dict[str, PortReport] = {}
     emulations: list[str] = []
+    notes: list[str] = []
     consumers: list[ConsumerReport] = []
     dead_letters: dict[str, int] = {}
 
@@ -98,6 +100,7 @@ def _load(named: str | None, report: Report) -> App | None:
         report.problems.append(str(error))
         return None
     report.app = app.name
+    report.notes = notes_of(app.services, app.hops_max)
     return app
 
 

@@ -32,6 +32,8 @@ def print_report(report: Report) -> None:
         )
     for emulation in report.emulations:
         print(f"\nemulated: {emulation}")
+    for note in report.notes:
+        print(f"\nnote: {note}")
     print(f"\n{'All is well.' if report.ok else f'{len(report.problems)} to mend:'}")
     for problem in report.problems:
         print(f"- {problem}")

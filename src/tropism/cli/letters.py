@@ -10,7 +10,7 @@ from tropism.app.platform import open_platform, read_settings
 from tropism.cli.console import confirm, print_json, print_table, say, visible
 from tropism.cli.discovery import load_app
 from tropism.cli.looking import open_to_look
-from tropism.core.codec import cloud_event
+from tropism.core.cloudevents import cloud_event
 from tropism.core.errors import InvalidInputError, NotFoundError, TropismError
 from tropism.core.time import iso
 from tropism.ports.platform import Platform

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from tropism.cli import dead_letters, demo, dev, doctor, events, models, new, replay, run, top, whatif
+from tropism.cli import (
+    asyncapi,
+    dead_letters,
+    demo,
+    dev,
+    doctor,
+    events,
+    models,
+    new,
+    replay,
+    run,
+    top,
+    whatif,
+)
 from tropism.cli.extras import extra_of, told_missing
 from tropism.core.errors import TropismError
 
@@ -25,6 +38,7 @@ commands.add_typer(events.commands, name="events")
 commands.add_typer(dead_letters.commands, name="dead-letters")
 commands.add_typer(models.commands, name="models")
 commands.add_typer(replay.commands, name="replay")
+commands.command("asyncapi")(asyncapi.asyncapi)
 commands.add_typer(demo.commands, name="demo")
 commands.command("whatif")(whatif.whatif)
 commands.command("doctor")(doctor.doctor)

@@ -10,6 +10,8 @@ from tropism.app.platform import open_platform, read_settings
 from tropism.cli.console import say, visible
 from tropism.cli.discovery import place_of, types_of
 from tropism.core.errors import InvalidInputError
+from tropism.ports.platform import Platform
+from tropism.runtime.cycles import notes_of
 from tropism.runtime.dead import DeadLetter
 from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.runtime.service import Service
@@ -17,6 +19,9 @@ from tropism.runtime.waiting import first_of, give_up
 
 STANDBY_NOTICE_SECONDS = 2.0
 """After which a service that waits for its lease is mentioned."""
+
+Beside = Callable[[Platform], Awaitable[None]]
+"""What runs beside the services, on their platform, until it is cancelled."""
 
 
 class Stop:
@@ -51,8 +56,12 @@ async def serve(
     share: tuple[int, int] = (0, 1),
     drain_seconds: float,
     beat: Callable[[], Awaitable[None]],
+    beside: Beside | None = None,
 ) -> int:
-    """Run services until a signal; return the exit code. Raises: what stopped a service."""
+    """Run services until a signal, and what is to run beside them; return the exit code.
+
+    Raises: what stopped a service.
+    """
     if not services:
         raise InvalidInputError(f"Cannot run app {app.name!r}: it has no services. Add one to it.")
     stop = Stop()
@@ -68,14 +77,18 @@ async def serve(
                 ignore_unknown=app.ignore_unknown,
                 gave_up=_tell_given_up,
                 share=share,
+                hops_max=app.hops_max,
             ),
         )
+        for note in notes_of(app.services, app.hops_max, services) if share[0] == 0 else ():
+            say(f"Note: {note}")
         await runtime.start()
         # Whoever watches this process hears its beat until the last event is finished.
         beating = asyncio.ensure_future(beat())
         try:
+            more = [] if beside is None else [beside(platform)]
             await first_of(
-                stop.asked.wait(), runtime.wait(), _announce(app, runtime), asyncio.shield(beating)
+                stop.asked.wait(), runtime.wait(), _announce(app, runtime), asyncio.shield(beating), *more
             )
             if stop.asked.is_set():
                 say(f"Finishing what is in flight, for at most {drain_seconds:g} s.")

@@ -9,7 +9,7 @@ from tropism.app.app import App
 from tropism.app.platform import open_platform, read_settings
 from tropism.cli.console import say
 from tropism.cli.discovery import types_of
-from tropism.cli.serving import Stop
+from tropism.cli.serving import Beside, Stop
 from tropism.cli.supervisor import Options, Supervisor
 from tropism.core.errors import ConflictError
 from tropism.ports.platform import Platform
@@ -34,8 +34,9 @@ async def run_workers(
     *,
     path: str | None,
     drain_seconds: float,
+    beside: Beside | None = None,
 ) -> int:
-    """Keep so many workers of services at work until a signal; return the exit code.
+    """Keep so many workers of services at work until a signal, and what runs beside; return the exit code.
 
     Raises: InvalidInputError for more workers than partitions.
     """
@@ -46,7 +47,8 @@ async def run_workers(
         await runtime.create_topics()
         pool = _Pool(platform, runtime.services, Supervisor(options, partial(_arguments, services, options)))
         try:
-            await first_of(stop.asked.wait(), pool.run(count, scaling))
+            more = [] if beside is None else [beside(platform)]
+            await first_of(stop.asked.wait(), pool.run(count, scaling), *more)
         finally:
             await pool.supervisor.close()
     return stop.code

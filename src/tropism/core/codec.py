@@ -8,7 +8,6 @@ import msgspec
 from tropism.core.envelope import Envelope, Record
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event, key_of
-from tropism.core.time import iso
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -104,27 +103,6 @@ def record_of(
     """Return an encoded event as the record that a log carries."""
     kind = type(event)
     return Record(id, kind.event_type, kind.event_topic, key_of(event), time_us, data, source, extensions)
-
-
-def cloud_event(record: Record) -> dict[str, Any]:
-    """Return a record as a CloudEvents 1.0 JSON object (structured mode).
-
-    Data that is no JSON stands in ``data_base64``. Source: CloudEvents 1.0.2, JSON event format.
-    """
-    head: dict[str, Any] = {
-        "specversion": "1.0",
-        "id": record.id,
-        "source": record.source or "/tropism",
-        "type": record.type,
-        "subject": record.subject,
-        "time": iso(record.time_us),
-        **(record.extensions or {}),
-    }
-    try:
-        data: Any = msgspec.json.decode(record.data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return {**head, "data_base64": msgspec.to_builtins(record.data)}
-    return {**head, "datacontenttype": "application/json", "data": data}
 
 
 def describe(error: Exception) -> str:

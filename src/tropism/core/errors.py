@@ -37,9 +37,13 @@ class FencedError(ConflictError):
 
 
 class UnavailableError(TropismError):
-    """The other side does not answer now; the same call may succeed later."""
+    """The other side does not answer now; the same call may succeed later.
+
+    ``retry_after_seconds`` is how long the other side asked to be left alone, where it did.
+    """
 
     retryable = True
+    retry_after_seconds: float | None = None
 
 
 class NotSupportedError(TropismError):

@@ -5,12 +5,13 @@ from types import CoroutineType
 from typing import Any
 
 from tropism.core.codec import Codec
-from tropism.core.envelope import Envelope, Record, derived_id
+from tropism.core.envelope import Record, derived_id
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event, key_of, topic_of
 from tropism.core.time import to_us
 from tropism.ports.state import Write
 from tropism.runtime.batch import Batch
+from tropism.runtime.carrying import Carry
 from tropism.runtime.handler import Expired, Handler, Injection, Shape, check_outputs, collect
 from tropism.runtime.inject import Opened, Output, State, Subject
 from tropism.runtime.tables import Kept
@@ -43,7 +44,9 @@ class Caller:
         opened: Mapping[str, Opened],
         now_us: Callable[[], int] | None,
         record_bytes_max: int,
+        carry: Carry,
     ) -> None:
+        self._carry = carry
         self._service = service
         self._record_bytes_max = record_bytes_max
         self._codec = codec
@@ -208,7 +211,7 @@ class Caller:
             item.order_us if self._now_us is None else self._now_us(),
             data,
             self._service,
-            _extensions(cause),
+            self._carry(cause, handler.name),
         )
 
     def _writes(
@@ -244,13 +247,6 @@ async def _outputs(handler: Handler, result: Any) -> Sequence[Output]:
     outputs = await collect(result)
     check_outputs(handler, outputs)
     return outputs
-
-
-def _extensions(cause: Envelope[Any]) -> dict[str, str]:
-    """Return what an output carries on from the event that caused it."""
-    if cause.extensions is not None and "traceparent" in cause.extensions:
-        return {"causationid": cause.id, "traceparent": cause.extensions["traceparent"]}
-    return {"causationid": cause.id}
 
 
 def namespace_of(service: str, state: str) -> str:

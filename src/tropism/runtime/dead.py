@@ -9,6 +9,7 @@ import msgspec
 from tropism.core.envelope import Record, derived_id
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Lease, Position, State, Write
+from tropism.runtime.hops import HOPS
 
 NAMESPACE = "dead-letters"
 
@@ -67,10 +68,12 @@ def redrive_topic(service: str) -> str:
 def redriven(letter: DeadLetter, now_us: int) -> Record:
     """Return a dead letter's event as a new arrival, for the handler that gave up on it.
 
-    Its id differs from the first one's, so no deduplication swallows it.
+    Its id differs from the first one's, so no deduplication swallows it. Its hops count from there on:
+    whoever redrives an event has looked at it.
     """
     old = letter.record
     extensions = {"redriveof": old.id, **(old.extensions or {}), "redrivehandler": letter.handler}
+    extensions.pop(HOPS, None)
     return Record(
         derived_id(old.id, letter.id, now_us, old.time_us),
         old.type,

@@ -1,9 +1,9 @@
 """What a handler's signature asks for."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -120,6 +120,22 @@ class Opened(Protocol):
         ``frontier_us`` is the event time up to which everything is in this commit or an earlier one.
         """
         ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A resource that holds something which is to be given back when its worker ends."""
+
+    async def close(self) -> None:
+        """Give it back."""
+        ...
+
+
+async def close_all(opened: Iterable[Opened]) -> None:
+    """Have resources give back what they hold, those that hold anything."""
+    for each in opened:
+        if isinstance(each, Closing):
+            await each.close()
 
 
 class Resource(Protocol):

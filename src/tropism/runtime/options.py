@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tropism.runtime.attempts import GaveUp
+from tropism.runtime.cycles import Guard
 from tropism.runtime.shares import ALL_KEYS, Share
 
 REMEMBER_SECONDS = 3600.0
@@ -29,3 +30,4 @@ class WorkerOptions:
     announces: bool = False
     share: Share = ALL_KEYS
     remember_seconds: float = REMEMBER_SECONDS
+    guard: Guard = Guard()  # noqa: RUF009 (frozen, so one for all will do)

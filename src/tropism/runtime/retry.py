@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tropism.core.errors import InvalidInputError
+from tropism.core.errors import InvalidInputError, UnavailableError
 from tropism.core.partition import partition_of
+from tropism.runtime.hops import LoopError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,13 @@ class Retry:
 
 
 def delay_seconds(retry: Retry, attempts: int, error: Exception, event_id: str) -> float | None:
-    """Return how long to wait after so many failed attempts, or None to give up."""
-    if attempts >= retry.attempts or not isinstance(error, retry.on):
+    """Return how long to wait after so many failed attempts, or None to give up.
+
+    It is never shorter than what the error says that the other side asked for.
+    """
+    if attempts >= retry.attempts or not isinstance(error, retry.on) or isinstance(error, LoopError):
         return None
     pause = min(retry.first.total_seconds() * retry.factor ** (attempts - 1), retry.longest.total_seconds())
     spread = partition_of(f"{event_id}/{attempts}", 1024) / 1024
-    return pause * (1 - retry.jitter * spread)
+    asked = error.retry_after_seconds if isinstance(error, UnavailableError) else None
+    return max(pause * (1 - retry.jitter * spread), asked or 0.0)

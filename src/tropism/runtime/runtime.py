@@ -16,11 +16,12 @@ from tropism.ports.platform import Platform
 from tropism.runtime.admission import source_topic
 from tropism.runtime.attempts import GaveUp
 from tropism.runtime.closed import Closed
+from tropism.runtime.cycles import Guard, guards_of
 from tropism.runtime.declared import declare
 from tropism.runtime.dividing import divide
 from tropism.runtime.following import TOPIC, follow
 from tropism.runtime.handler import Expired, Handler, Shape, Tick
-from tropism.runtime.inject import Output
+from tropism.runtime.inject import Output, close_all
 from tropism.runtime.options import REMEMBER_SECONDS, WorkerOptions
 from tropism.runtime.patience import PatientLog, patiently
 from tropism.runtime.service import Service
@@ -43,7 +44,7 @@ class RuntimeOptions:
     at ``start_us``, and ticks with it; by default with the first fact. ``holder`` tells the processes
     that ask for leases apart. ``gave_up`` is told of every dead letter. ``share`` says which of how many
     workers of each service this is: the service must have been divided into so many. Where the log forgets
-    ids, services know them again for ``remember_seconds``.
+    ids, services know them again for ``remember_seconds``. ``hops_max`` is the app's (see ``App``).
     """
 
     live: bool = True
@@ -58,6 +59,7 @@ class RuntimeOptions:
     gave_up: GaveUp | None = None
     share: tuple[int, int] = (0, 1)
     remember_seconds: float = REMEMBER_SECONDS
+    hops_max: float | None = None
 
 
 class Runtime:
@@ -85,6 +87,7 @@ class Runtime:
         self.platform = platform
         self.watermarks = Watermarks(producers_of(everyone), live=self.options.live)
         self._everyone = everyone
+        self._guards = guards_of(everyone, self.options.hops_max)
         here = {service.name for service in self.services}
         self._elsewhere = frozenset(s.name for s in everyone if s.name not in here and not self.options.live)
         self._holder = self.options.holder or f"{socket.gethostname()}/{os.getpid()}"
@@ -135,6 +138,7 @@ class Runtime:
             gave_up=options.gave_up,
             announces=self._is_awaited_elsewhere(service),
             remember_seconds=options.remember_seconds,
+            guard=self._guards.get(service.name, Guard()),
         )
 
     def _is_awaited_elsewhere(self, service: Service) -> bool:
@@ -178,6 +182,7 @@ class Runtime:
                     await worker.run()
                 finally:
                     await worker.abandon()
+                    await close_all(worker.opened.values())
             await self.platform.clock.sleep(STANDBY_SECONDS)
 
     async def _declare(self, service: Service) -> None:

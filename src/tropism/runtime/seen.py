@@ -118,7 +118,9 @@ def seen_by(service: Service, platform: Platform, remember_seconds: float, *, li
 
 
 def _key(arrival: Arrival) -> str:
-    return f"{arrival[6].topic}/{arrival[7].record.id}"
+    # Others' ids are their own: an event is one by its id and its source.
+    record = arrival[7].record
+    return f"{arrival[6].topic}/{record.id}\n{record.source}"
 
 
 def _read(value: bytes) -> tuple[bytes, int]:

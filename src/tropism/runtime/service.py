@@ -18,6 +18,7 @@ from tropism.runtime.handler import (
     analyse,
     output_types,
 )
+from tropism.runtime.hops import check_budget
 from tropism.runtime.retry import Retry
 from tropism.runtime.view import View
 
@@ -25,15 +26,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Service:
-    """A named group of handlers: own cursor, own state, deployed, scaled and failing on its own."""
+    """A named group of handlers: own cursor, own state, deployed, scaled and failing on its own.
 
-    def __init__(self, name: str) -> None:
+    ``hops_max`` is how many outputs in a row may lead to one of its own; beyond it, what caused that one is
+    a dead letter. By default the app's, where its events can go round in a circle; else they are no matter.
+    """
+
+    def __init__(self, name: str, *, hops_max: float | None = None) -> None:
         if not name or not all(c.isalnum() or c in "-_." for c in name):
             raise InvalidInputError(
                 f"Cannot name a service {name!r}: it may hold letters, digits, '-', '_' and '.'. "
                 f"Choose a name such as 'fraud-scoring'."
             )
+        check_budget(f"service {name!r}", hops_max)
         self.name = name
+        self.hops_max = hops_max
         self.handlers: list[Handler] = []
 
     def __repr__(self) -> str:

@@ -17,6 +17,7 @@ from tropism.runtime.aside import Aside
 from tropism.runtime.attempts import Attempts
 from tropism.runtime.call import Caller, namespace_of
 from tropism.runtime.calls import Calls
+from tropism.runtime.carrying import carrying
 from tropism.runtime.commit import Committer, resource_namespace
 from tropism.runtime.cursor import Cursor, Fed, Place, Progress, cursor_of, fed_places
 from tropism.runtime.dead import DeadLetter
@@ -101,7 +102,7 @@ class Worker:
         self._progress: dict[Stream, Progress] = {}
         outbox = await open_outbox(self._consumer, platform)
         await self._open_intakes()
-        self._opened = {r.name: await r.open(self._site(r)) for r in resources_of(self.service.handlers)}
+        self.opened = {r.name: await r.open(self._site(r)) for r in resources_of(self.service.handlers)}
         known_us = position.watermark_us
         self._frontier_us = self._options.start_us - 1 if known_us is None else known_us
         self._committer = Committer(
@@ -114,7 +115,7 @@ class Worker:
             progress=self._progress,
             views=self._store_views,
             values=self._values,
-            opened=self._opened,
+            opened=self.opened,
             advance=self._advanced,
             live=self._live,
             start_us=self._frontier_us,
@@ -166,9 +167,10 @@ class Worker:
             codec=self._codec,
             values=self._values,
             tables=self._tables.tables,
-            opened=self._opened,
+            opened=self.opened,
             now_us=self._now_us,
             record_bytes_max=platform.log.capabilities.record_bytes_max,
+            carry=carrying(self._options.guard),
         )
         self._calls = Calls(
             caller,

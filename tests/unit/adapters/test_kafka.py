@@ -44,6 +44,7 @@ def there_and_back(record):
         ),
         Record("a", "b", "o", "k", -62_135_596_800_000_000, b"1", "", {"datacontenttype": ""}),
         Record("a", "b", "o", "k", 253_402_300_799_999_999, b"1"),
+        Record("a", "b", "o", "k", 0, b'{"id":"1"}', "", {"datacontenttype": "application/cloudevents+json"}),
     ],
 )
 def test_a_record_returns_from_a_message_as_it_was(record):

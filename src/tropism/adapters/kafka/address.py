@@ -53,6 +53,7 @@ class Address:
     replication: int = -1
     creates: bool = True
     transactions: bool = False
+    structured: bool = False
     timeout_seconds: float = 10.0
     settings: Mapping[str, str] = field(default_factory=dict, repr=False)
     url: str = field(default="", repr=False)
@@ -99,6 +100,7 @@ def parse_address(url: str, environment: Mapping[str, str] | None = None) -> Add
         replication=int(_number(servers, given, "replication", -1, least=-1)),
         creates=_one_of(servers, given, "create", ("adapter", "broker")) == "adapter",
         transactions=_one_of(servers, given, "transactions", ("false", "true")) == "true",
+        structured=_one_of(servers, given, "mode", ("binary", "structured")) == "structured",
         timeout_seconds=_number(servers, given, "timeout_seconds", 10.0, least=0.1),
         settings=given,
         url=url,

@@ -1,23 +1,26 @@
-"""Records as Kafka messages: CloudEvents 1.0, Kafka binding, binary content mode.
+"""Records as Kafka messages: CloudEvents 1.0, Kafka binding, in binary mode or, if asked, structured mode.
 
 Times are exact to the microsecond. Instead of ``ce_time`` stands ``tropism_time_us`` where the year is none
 that text could say. Each header costs a reader more than half a microsecond, so there are no more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 from confluent_kafka import Message
 
+from tropism.adapters.structured import UNREADABLE, document_of, is_structured, record_of, unsaid_type
+from tropism.core.cloudevents import STRUCTURED
 from tropism.core.envelope import Record, Stored
 from tropism.core.errors import InvalidInputError
 from tropism.core.time import MICROSECONDS, moment, parse_iso
+from tropism.core.trace import TRACEPARENT, TRACESTATE, trace_of
 
 SOURCE_DEFAULT = "/tropism"
 JSON = b"application/json"
-_STRUCTURED = b"application/cloudevents"
+_STRUCTURED = f"{STRUCTURED}; charset=UTF-8".encode()
 _RESERVED = frozenset({"id", "source", "type", "subject", "time", "specversion"})
 _READ = frozenset({"ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", "ce_specversion"})
 _HEADERS = 6
@@ -32,6 +35,9 @@ _TIME_BYTES, _POINT, _Z = 27, ord("."), ord("Z")
 
 Header = tuple[str, bytes]
 
+_SOURCE_MEANT: Header = ("tropism_source", b"1")
+_KIND = "tropism_datacontenttype"
+
 
 class Encoded(NamedTuple):
     """What of a record goes into a message."""
@@ -41,13 +47,13 @@ class Encoded(NamedTuple):
     headers: list[Header]
 
 
-def encoded(record: Record) -> Encoded:
+def encoded(record: Record, *, structured: bool = False) -> Encoded:
     """Return a record as the parts of a message.
 
     Raises: InvalidInputError if an attribute is no valid Unicode, or an extension has the name of one.
     """
     try:
-        return _encoded(record)
+        return _document(record) if structured or _holds_events(record) else _encoded(record)
     except UnicodeEncodeError as error:
         raise InvalidInputError(
             f"Cannot append event {record.id!r}: an attribute of it is no valid Unicode. Publish valid text."
@@ -68,7 +74,34 @@ def _encoded(record: Record) -> Encoded:
         headers.append(("ce_subject", subject))
     if extensions:
         headers += _extension_headers(record.id, extensions)
+        return Encoded(_key(record), record.data, headers)
     return Encoded(subject or None, record.data, headers)
+
+
+def _holds_events(record: Record) -> bool:
+    """Say whether the data is itself an event: in binary mode, its type would say that of the message."""
+    extensions = record.extensions
+    return extensions is not None and is_structured(extensions.get("datacontenttype", ""))
+
+
+def _document(record: Record) -> Encoded:
+    """Return a record whose attributes stand in the value, with what they cannot tell in headers."""
+    headers: list[Header] = [("content-type", _STRUCTURED)]
+    if not _FIRST_US <= record.time_us <= _LAST_US:
+        headers.append(_time_header(record.time_us))
+    if record.source == SOURCE_DEFAULT:
+        headers.append(_SOURCE_MEANT)
+    kind = unsaid_type(record)
+    if kind is not None:
+        headers.append((_KIND, kind.encode()))
+    headers += _trace_headers(record.extensions or {})
+    return Encoded(_key(record), document_of(record), headers)
+
+
+def _key(record: Record) -> bytes | None:
+    """Return what Kafka compacts by: the partition key that an event names, or what orders it here."""
+    named = (record.extensions or {}).get("partitionkey")
+    return (named or record.subject).encode() or None
 
 
 @lru_cache(4096)
@@ -80,7 +113,7 @@ def _headers_of(type: str, source: str) -> tuple[Header, ...]:
         ("ce_type", type.encode()),
     )
     # What no source stands for, where it is meant.
-    return (*headers, ("tropism_source", b"1")) if source == SOURCE_DEFAULT else headers
+    return (*headers, _SOURCE_MEANT) if source == SOURCE_DEFAULT else headers
 
 
 def _time_header(time_us: int) -> Header:
@@ -121,9 +154,27 @@ def _extension_headers(id: str, extensions: dict[str, str]) -> Iterable[Header]:
                 f"Cannot append event {id!r}: its extension {name!r} has the name of an attribute. "
                 f"Give it another name."
             )
-        # The type of the data stands in Kafka's own header, but where that would say nothing new.
-        if name != "datacontenttype" or value.encode() in {JSON, b""}:
+        # The type of the data stands in Kafka's own header; where that goes without saying, beside it too.
+        if name != "datacontenttype":
             yield f"ce_{name}", value.encode()
+        elif value.encode() in {JSON, b""}:
+            yield _KIND, value.encode()
+    yield from _trace_headers(extensions)
+
+
+def _trace_headers(extensions: Mapping[str, str]) -> Iterable[Header]:
+    """Yield a trace under the names by which tools that know nothing of CloudEvents look for it."""
+    if TRACEPARENT in extensions:
+        for name, value in trace_of(extensions).items():
+            yield name, value.encode()
+
+
+def _with_trace(extensions: dict[str, str], headers: Mapping[str, Any]) -> dict[str, str]:
+    """Return extensions with the trace that such tools left, where the event names none itself."""
+    if TRACEPARENT not in headers or TRACEPARENT in extensions:
+        return extensions
+    found = {n: (headers.get(n) or b"").decode("latin-1") for n in (TRACEPARENT, TRACESTATE)}
+    return {**extensions, **trace_of(found)}
 
 
 def may_exceed(record: Record, bytes_max: int) -> bool:
@@ -161,7 +212,7 @@ def stored_of(message: Message, topic: str, floor_us: int) -> Stored:
             # Mostly there are none, which the mere number of headers says.
             None
             if len(headers) == _HEADERS + (subject is not None) and headers.get("content-type") == JSON
-            else _extensions(headers),
+            else _extensions(_in_binary_mode(headers)),
         )
     except (KeyError, ValueError, AttributeError):
         record = _foreign(message, headers, topic, f"{topic}/{partition}/{offset}")
@@ -171,8 +222,24 @@ def stored_of(message: Message, topic: str, floor_us: int) -> Stored:
     return Stored(partition, offset, max(time_us, known_us, floor_us), record)
 
 
+def _in_binary_mode(headers: dict[str, Any]) -> dict[str, Any]:
+    """Return headers unless they say that the value is the whole event. Raises: KeyError."""
+    if _is_whole(headers):
+        # Its headers may repeat attributes: the value is what counts.
+        raise KeyError("content-type")
+    return headers
+
+
+def _is_whole(headers: dict[str, Any]) -> bool:
+    kind: bytes | None = headers.get("content-type")
+    return kind is not None and kind != JSON and is_structured(kind.decode("latin-1"))
+
+
 def _source(headers: dict[str, Any]) -> str:
-    source: str = headers["ce_source"].decode()
+    return _named_source(headers["ce_source"].decode(), headers)
+
+
+def _named_source(source: str, headers: dict[str, Any]) -> str:
     return "" if source == SOURCE_DEFAULT and "tropism_source" not in headers else source
 
 
@@ -185,7 +252,9 @@ def _extensions(headers: dict[str, Any]) -> dict[str, str] | None:
     kind = headers.get("content-type")
     if kind is not None and kind != JSON:
         found["datacontenttype"] = kind.decode()
-    return found or None
+    if _KIND in headers:
+        found["datacontenttype"] = headers[_KIND].decode()
+    return _with_trace(found, headers) or None
 
 
 def _foreign(message: Message, headers: dict[str, Any], topic: str, place: str) -> Record:
@@ -195,8 +264,8 @@ def _foreign(message: Message, headers: dict[str, Any], topic: str, place: str) 
     sent_us = max(message.timestamp()[1], 0) * 1000
     subject = (key or b"").decode(errors="replace")
     try:
-        if (headers.get("content-type") or b"").startswith(_STRUCTURED):
-            return _structured(data, topic, subject, sent_us)
+        if _is_whole(headers):
+            return _structured(data, topic, headers, subject, sent_us)
         timed = "ce_time" in headers or "tropism_time_us" in headers
         return Record(
             headers["ce_id"].decode(),
@@ -208,29 +277,20 @@ def _foreign(message: Message, headers: dict[str, Any], topic: str, place: str) 
             headers["ce_source"].decode(),
             _extensions(headers),
         )
-    except (KeyError, ValueError, AttributeError, TypeError, msgspec.MsgspecError):
+    except UNREADABLE:
         # No event at all: it is told by its place, and whoever wants it finds no type for it.
         return Record(place, f"{topic}.unknown.v1", topic, subject, sent_us, data, "/kafka")
 
 
-_STANDARD = {*_RESERVED, "datacontenttype", "data", "data_base64"}
-
-
-def _structured(data: bytes, topic: str, subject: str, sent_us: int) -> Record:
+def _structured(data: bytes, topic: str, headers: dict[str, Any], subject: str, sent_us: int) -> Record:
     """Return the record of an event whose attributes stand in the value, beside its data, as JSON."""
-    found = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    texts = {k: msgspec.json.decode(v) for k, v in found.items() if k not in {"data", "data_base64"}}
-    extensions = {k: str(v) for k, v in texts.items() if k not in _STANDARD}
-    inner = bytes(found.get("data", b""))
-    if "data_base64" in found:
-        inner = msgspec.json.decode(found["data_base64"], type=bytes)
-    return Record(
-        str(texts["id"]),
-        str(texts["type"]),
-        topic,
-        str(texts.get("subject", subject)),
-        parse_iso(texts["time"]) if "time" in texts else sent_us,
-        inner,
-        str(texts["source"]),
-        extensions or None,
+    record = record_of(data, topic=topic, subject=subject, time_us=sent_us)
+    extensions = _with_trace(record.extensions or {}, headers)
+    if _KIND in headers:
+        extensions = {**extensions, "datacontenttype": headers[_KIND].decode()}
+    return msgspec.structs.replace(
+        record,
+        source=_named_source(record.source, headers),
+        time_us=_time_us(headers) if "tropism_time_us" in headers else record.time_us,
+        extensions=extensions or None,
     )

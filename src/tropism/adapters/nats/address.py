@@ -16,7 +16,7 @@ class Address:
 
     ``prefix`` begins the names of all streams and subjects. ``dedup_seconds`` is how long a stream that is
     made here remembers ids. ``sync`` says what the servers' configuration says: no client can ask them.
-    ``atomic`` may forbid atomic batches to servers that have them.
+    ``atomic`` may forbid atomic batches to servers that have them. ``mode`` is that of CloudEvents.
     """
 
     servers: tuple[str, ...]
@@ -32,6 +32,7 @@ class Address:
     partitions: int = 4
     sync: str = "interval"
     atomic: bool = True
+    mode: str = "binary"
 
     def __str__(self) -> str:
         """Name the servers, and nothing else."""
@@ -121,6 +122,7 @@ _OPTIONS: dict[str, Any] = {
     "partitions": _count,
     "sync": _one_of("interval", "always"),
     "atomic": _truth,
+    "mode": _one_of("binary", "structured"),
     "tls": _truth,
     "token": _text,
     "creds": _text,

@@ -1,27 +1,31 @@
-"""Records as NATS messages: CloudEvents 1.0 in binary mode, attributes in headers.
+"""Records as NATS messages: CloudEvents 1.0 in binary mode, attributes in headers; or whole, as documents.
 
-Source: CloudEvents 1.0.2, NATS protocol binding: names begin with ``ce-``, values are percent-encoded.
+Source: CloudEvents 1.0.3, NATS protocol binding: names begin with ``ce-``, values are percent-encoded.
 ``Tropism-Times`` holds what RFC 3339 cannot: the time in microseconds of any year, and when the log knew it.
 """
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
+import msgspec
+
+from tropism.adapters.structured import UNREADABLE, is_structured, record_of, unsaid_type
+from tropism.core.cloudevents import JSON, STRUCTURED, from_header, is_name, to_header
 from tropism.core.envelope import Record, Stored
 from tropism.core.time import MICROSECONDS, iso, parse_iso
+from tropism.core.trace import TRACEPARENT, trace_of
 
 ID = "Nats-Msg-Id"
 TIMES = "Tropism-Times"
 SOURCE_DEFAULT = "/tropism"
 """CloudEvents must have a source; this one says that there is none."""
 
-_PLAIN = re.compile(r"[!#$&-~]*\Z")
-"""Printable ASCII without space, quote and percent: what goes as it is."""
+KIND = "ce-datacontenttype"
+_JSON_SAID = "application%2Fjson"
+"""The same, where an extension names what goes without saying."""
 
-_SAFE = "".join(map(chr, range(0x21, 0x7F))).replace('"', "").replace("%", "")
-_NAME = re.compile(r"[a-z0-9]+\Z")
+MEANT_SOURCE, MEANT_KIND = "Tropism-Source", "Tropism-Datacontenttype"
 _OWN = {"specversion", "id", "source", "type", "subject", "time"}
 _ISO_US = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
 
@@ -29,21 +33,40 @@ _ISO_US = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
 def headers_of(record: Record) -> dict[str, str]:
     """Return a record's attributes as headers, but for its times."""
     source = record.source
-    id = _encoded(record.id)
+    id = to_header(record.id)
+    extensions = record.extensions or {}
     headers = {
         ID: id,
         "ce-specversion": "1.0",
         "ce-id": id,
-        "ce-type": _encoded(record.type),
-        "ce-source": "%2Ftropism" if source == SOURCE_DEFAULT else _encoded(source) or SOURCE_DEFAULT,
+        "ce-type": to_header(record.type),
+        "ce-source": "%2Ftropism" if source == SOURCE_DEFAULT else to_header(source) or SOURCE_DEFAULT,
     }
+    if "datacontenttype" not in extensions:
+        headers[KIND] = JSON
     if record.subject:
-        headers["ce-subject"] = _encoded(record.subject)
+        headers["ce-subject"] = to_header(record.subject)
     if record.time_us in _ISO_US:
         headers["ce-time"] = f"{_second(record.time_us // MICROSECONDS)}.{record.time_us % MICROSECONDS:06}Z"
-    for name, value in (record.extensions or {}).items():
-        headers[f"ce-{_name(name)}"] = _encoded(value)
+    for name, value in extensions.items():
+        headers[f"ce-{_name(name)}"] = to_header(value)
+    if extensions.get("datacontenttype") == JSON:
+        headers[KIND] = _JSON_SAID
+    if TRACEPARENT in extensions:
+        # Also under the names by which tools that know nothing of CloudEvents look for it.
+        headers |= trace_of(extensions)
     return headers
+
+
+def document_headers_of(record: Record) -> dict[str, str]:
+    """Return the headers of a record whose attributes stand in the data, but for its times."""
+    headers = {ID: to_header(record.id), "Content-Type": f"{STRUCTURED}; charset=UTF-8"}
+    if record.source == SOURCE_DEFAULT:
+        headers[MEANT_SOURCE] = "1"
+    kind = unsaid_type(record)
+    if kind is not None:
+        headers[MEANT_KIND] = kind
+    return headers | trace_of(record.extensions or {})
 
 
 def times(record: Record, known_us: int) -> str:
@@ -58,13 +81,23 @@ def stored(topic: str, number: int, headers: Mapping[str, str], data: bytes, *, 
     """
     extensions: dict[str, str] = {}
     own: dict[str, str] = {}
+    content_type = ""
     for name, value in headers.items():
-        if name.startswith("ce-"):
-            attribute = name[3:]
+        if name.startswith("ce-") or name[:3].lower() == "ce-":
+            # Names count in any case, and some clients write them as titles.
+            attribute = name[3:].lower()
             if attribute in _OWN:
-                own[attribute] = unquote(value) if "%" in value else value
-            else:
-                extensions[unquote(attribute)] = unquote(value)
+                own[attribute] = _text(value)
+            elif attribute != "datacontenttype" or value != JSON:
+                extensions[unquote(attribute)] = _text(value)
+        elif name.lower() == "content-type":
+            content_type = value
+    if TRACEPARENT in headers and TRACEPARENT not in extensions:
+        extensions |= trace_of(headers)
+    if is_structured(content_type) or not own:
+        found = _document(topic, number, headers, data, known_us)
+        if found is not None:
+            return found
     told = headers.get(TIMES)
     time_us, known_us = map(int, told.split(" ")) if told else _foreign(headers, own, known_us)
     source = "" if headers.get("ce-source") == SOURCE_DEFAULT else own.get("source", "")
@@ -73,6 +106,36 @@ def stored(topic: str, number: int, headers: Mapping[str, str], data: bytes, *, 
     type, subject = own.get("type", ""), own.get("subject", "")
     record = Record(id, type, topic, subject, time_us, data, source, extensions or None)
     return Stored(number, sequence - 1, known_us, record)
+
+
+def _document(
+    topic: str, number: int, headers: Mapping[str, str], data: bytes, known_us: int
+) -> Stored | None:
+    """Return the record of a message whose data is the whole event, None where it is not."""
+    told = headers.get(TIMES)
+    try:
+        record = record_of(data, topic=topic, subject="", time_us=_foreign(headers, {}, known_us)[0])
+    except UNREADABLE:
+        return None
+    time_us, known_us = map(int, told.split(" ")) if told else (record.time_us, max(record.time_us, known_us))
+    source = "" if record.source == SOURCE_DEFAULT and MEANT_SOURCE not in headers else record.source
+    extensions = record.extensions
+    if MEANT_KIND in headers:
+        extensions = {**(extensions or {}), "datacontenttype": headers[MEANT_KIND]}
+    if TRACEPARENT in headers and TRACEPARENT not in (extensions or {}):
+        extensions = {**(extensions or {}), **trace_of(headers)} or None
+    record = msgspec.structs.replace(record, time_us=time_us, source=source, extensions=extensions)
+    return Stored(number, int(headers["Nats-Sequence"]) - 1, known_us, record)
+
+
+def _text(value: str) -> str:
+    """Return a header's value as an attribute's; what is wrongly encoded, as it stands there."""
+    if "%" not in value and not value.startswith('"'):
+        return value
+    try:
+        return from_header(value)
+    except ValueError:
+        return value
 
 
 def known_of(headers: Mapping[str, str]) -> int | None:
@@ -99,12 +162,8 @@ def _foreign(headers: Mapping[str, str], own: Mapping[str, str], known_us: int) 
     return time_us, max(time_us, known_us)
 
 
-def _encoded(text: str) -> str:
-    return text if _PLAIN.match(text) else quote(text, safe=_SAFE)
-
-
 def _name(name: str) -> str:
-    if _NAME.match(name) and name not in _OWN:
+    if is_name(name) and name not in _OWN:
         return name
     # What is no CloudEvents name, or one of its own, is told apart by being encoded whole.
     return "".join(f"%{byte:02X}" for byte in name.encode())

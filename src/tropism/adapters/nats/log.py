@@ -5,15 +5,17 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 
+import msgspec
 from nats.aio.msg import Msg
 
 from tropism.adapters.nats.address import Address
-from tropism.adapters.nats.headers import headers_of, size, stored
+from tropism.adapters.nats.headers import document_headers_of, headers_of, size, stored
 from tropism.adapters.nats.link import Link, Session
 from tropism.adapters.nats.streams import ATOMIC_SINCE, Streams
 from tropism.adapters.nats.tail import Tail
 from tropism.adapters.nats.writer import BATCH_COUNT_MAX, KNOWN_BEFORE_US, Draft, Writer
 from tropism.adapters.records import check_records, check_topics, place
+from tropism.adapters.structured import document_of
 from tropism.core.envelope import Record, Stored
 from tropism.core.errors import InvalidInputError, UnavailableError
 from tropism.ports.capabilities import Capabilities
@@ -55,7 +57,7 @@ class NatsLog:
             dedup_scope="partition",
             transactions=False,
             batch_count_max=BATCH_COUNT_MAX,
-            record_bytes_max=session.max_payload - HEADERS_BYTES,
+            record_bytes_max=_record_bytes_max(address, session),
             url=url,
         )
 
@@ -118,13 +120,13 @@ class NatsLog:
         drafts: dict[tuple[str, str], Draft] = {}
         for record in records:
             try:
-                draft = Draft(record, headers_of(record))
+                draft = self._draft(record)
             except UnicodeEncodeError as error:
                 raise InvalidInputError(
                     f"Cannot append event {record.id!r}: an attribute of it is no valid Unicode. "
                     f"Publish valid text."
                 ) from error
-            bytes_ = len(record.data) + size(draft.headers) + PLACE_BYTES
+            bytes_ = len(draft.record.data) + size(draft.headers) + PLACE_BYTES
             if bytes_ > self._bytes_max:
                 raise InvalidInputError(
                     f"Cannot append event {record.id!r}: with its attributes it has {bytes_} bytes, more "
@@ -133,6 +135,12 @@ class NatsLog:
                 )
             drafts.setdefault((record.topic, record.id), draft)
         return list(drafts.values())
+
+    def _draft(self, record: Record) -> Draft:
+        if self._address.mode == "binary":
+            return Draft(record, headers_of(record))
+        whole = msgspec.structs.replace(record, data=document_of(record))
+        return Draft(whole, document_headers_of(record))
 
     async def _append(self, drafts: list[Draft], abandoned: "set[asyncio.Task[int]]") -> int:
         if abandoned:
@@ -216,6 +224,12 @@ class NatsLog:
                 return [], False
             case status:
                 raise session.unavailable(f"a read was refused with status {status}")
+
+
+def _record_bytes_max(address: Address, session: Session) -> int:
+    left = session.max_payload - HEADERS_BYTES
+    # In a document, data that is no JSON stands as base 64.
+    return left if address.mode == "binary" else left // 4 * 3
 
 
 def _reached(messages: Sequence[Msg], before: int) -> int:

@@ -1,0 +1,1 @@
+"""HTTP: CloudEvents in, over an ASGI application, and out, by POST."""
