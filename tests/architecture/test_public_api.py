@@ -23,12 +23,14 @@ PUBLIC = [
     "age",
     "count",
     "days",
+    "event",
     "hours",
     "last",
     "mean",
     "minutes",
     "seconds",
     "total",
+    "upcasts",
     "use",
 ]
 

@@ -1,7 +1,7 @@
 """The services, views and models of one system, composed by value."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
@@ -39,14 +39,14 @@ class App:
         services: Sequence[Service] = (),
         views: Sequence[View] = (),
         models: Sequence[Learner] = (),
-        events: Sequence[type[Event]] = (),
+        events: Sequence[type[Any]] = (),
         ignore_unknown: bool = False,
     ) -> None:
         self.name = name
         self.views = tuple(views)
         self.models = tuple(models)
         self.services = (*services, *(service for model in models for service in model.services))
-        self.events = tuple(events)
+        self.events: tuple[type[Event], ...] = tuple(events)
         self.ignore_unknown = ignore_unknown
         _check_names("service", [service.name for service in self.services])
         _check_names("view", [view.name for view in _views(self)])

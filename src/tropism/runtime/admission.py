@@ -178,7 +178,7 @@ class Admission:
         again = stream.topic == self._redrive_topic
         fed = self._tables.wants(event_type)
         plan = _IGNORED
-        if fed or handlers or again or not self._is_ignored(event_type):
+        if fed or handlers or again or not self._is_ignored(stream, event_type):
             kind = self._codec.types.get(event_type)
             decode = self._codec.decoder(event_type) if kind is not None else _unknown
             keyed = kind is not None and kind.event_key is not None
@@ -234,7 +234,11 @@ class Admission:
             return self._refused(time_us, stream, stored, str(error))
         raise AssertionError(stored.record.id)  # the decoders of a plan are the codec's
 
-    def _is_ignored(self, event_type: str) -> bool:
+    def _is_ignored(self, stream: Stream, event_type: str) -> bool:
+        newest = self._codec.newest(event_type)
+        if newest != event_type:
+            # It could not be read as what it is to be read as: whoever wants that is told.
+            return not (self._tables.wants(newest) or (stream.topic, newest) in self._routes)
         return self._ignore_unknown or event_type in self._codec.types
 
     def _delivery(self, item: Item, handler: Handler, lane: str) -> Delivery:

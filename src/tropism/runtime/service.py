@@ -41,13 +41,13 @@ class Service:
 
     def on(
         self,
-        *events: type[Event],
+        *events: type[Any],
         by: Callable[[Any], str] | None = None,
         guarantee: Guarantee = "effectively_once",
         retry: Retry | None = None,
         timeout_seconds: float = 60.0,
         batch_count_max: int = 1024,
-        emits: Sequence[type[Event]] = (),
+        emits: Sequence[type[Any]] = (),
     ) -> Callable[[F], F]:
         """Handle events with the decorated function; its signature says what it takes and gives.
 
@@ -94,7 +94,7 @@ class Service:
         key: str = "",
         retry: Retry | None = None,
         timeout_seconds: float = 60.0,
-        emits: Sequence[type[Event]] = (),
+        emits: Sequence[type[Any]] = (),
     ) -> Callable[[F], F]:
         """Call the decorated function with a Tick at every multiple of a period since 1970.
 
