@@ -4,7 +4,6 @@ A pydantic model brings its own validator and serializer, so it is asked, and py
 """
 
 import dataclasses
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -133,10 +132,3 @@ def _words(type: str, message: str) -> str:
     if type in _TOLD_BY_PYDANTIC or type.endswith(_TOLD_ENDINGS):
         return message
     return type.replace("_", " ").capitalize()
-
-
-def pydantic_schema(kind: type) -> dict[str, Any]:
-    """Return the JSON Schema of what a pydantic class accepts."""
-    # Its class is here, so pydantic is; only that module tells the schema of its dataclasses, too.
-    schema: dict[str, Any] = sys.modules["pydantic"].TypeAdapter(kind).json_schema(mode="validation")
-    return schema
