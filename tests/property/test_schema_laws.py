@@ -14,7 +14,7 @@ from tropism.core.schema.canonical import digest_of, schema_of
 from tropism.core.schema.compare import breaks
 
 LIBRARIES = st.sampled_from([msgspec, pydantic])
-SETTINGS = settings(max_examples=100, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 
 
 def made(node: Any, library: Any) -> Any:

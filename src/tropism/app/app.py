@@ -1,8 +1,9 @@
 """The services, views and models of one system, composed by value."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from tropism.app.schemas import DEFAULT, modes_of
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
 from tropism.runtime.service import Service
@@ -28,6 +29,8 @@ class App:
 
     ``events`` names further event types, such as those that only other systems handle.
     ``ignore_unknown`` leaves events of unknown types alone instead of putting them among the dead letters.
+    ``compatibility`` says what changes of an event type's schema may be started with: backward, forward, full
+    or none, for all types or by type; those that a mapping does not name are backward compatible.
 
     Raises: InvalidInputError if two parts share a name.
     """
@@ -41,6 +44,7 @@ class App:
         models: Sequence[Learner] = (),
         events: Sequence[type[Any]] = (),
         ignore_unknown: bool = False,
+        compatibility: str | Mapping[Any, str] = DEFAULT,
     ) -> None:
         self.name = name
         self.views = tuple(views)
@@ -48,6 +52,8 @@ class App:
         self.services = (*services, *(service for model in models for service in model.services))
         self.events: tuple[type[Event], ...] = tuple(events)
         self.ignore_unknown = ignore_unknown
+        self.compatibility = compatibility
+        modes_of(compatibility)
         _check_names("service", [service.name for service in self.services])
         _check_names("view", [view.name for view in _views(self)])
         _check_names("model", [model.name for model in self.models])

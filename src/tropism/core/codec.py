@@ -115,9 +115,9 @@ class Codec:
 
         Raises: InvalidInputError if the event does not fit its own type.
         """
-        form = self._forms.get(getattr(event, "event_type", ""))
+        form = self._forms.get(getattr(type(event), "event_type", ""))
         if form is None:
-            name = getattr(event, "event_type", type(event).__name__)
+            name = getattr(type(event), "event_type", type(event).__name__)
             raise InvalidInputError(
                 f"Cannot publish event type {name!r}: it is unknown here. Add its class to the app."
             )
@@ -127,7 +127,7 @@ class Codec:
                 form.decode(data)
         except (msgspec.MsgspecError, TypeError, ValueError) as error:
             raise InvalidInputError(
-                f"Cannot publish event type {event.event_type!r}: {describe(error)}. "
+                f"Cannot publish event type {type(event).event_type!r}: {describe(error)}. "
                 f"Construct it with values that fit its fields."
             ) from error
         return data

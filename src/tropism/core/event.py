@@ -12,6 +12,8 @@ from tropism.core.upcast import Upcast, chains
 
 C = TypeVar("C", bound=type)
 
+_OURS = ("event_type", "event_key", "event_topic", "event_upcasts")
+
 if TYPE_CHECKING:
     # msgspec takes class keywords in a metaclass, which type checkers cannot follow:
     # they see this twin, which declares the same construction and the same keywords.
@@ -97,6 +99,12 @@ def _name_type(cls: Any, type: str | None, key: str | None, upcasts: Sequence[Up
         raise InvalidInputError(
             f"Cannot define event {cls.__name__!r}: its key {field!r} is not one of its fields "
             f"{list(field_names(cls))}. Name a field as the key."
+        )
+    taken = [each for each in _OURS if hasattr(cls.__dict__.get(each), "__set__")]
+    if taken:
+        raise InvalidInputError(
+            f"Cannot define event {cls.__name__!r}: its field {taken[0]!r} has the name of what the class is "
+            f"known by. Give the field another name."
         )
     chains(name, upcasts)
     cls.event_type, cls.event_key, cls.event_topic = name, field, topic

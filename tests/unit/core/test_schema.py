@@ -201,7 +201,7 @@ def test_going_back_to_a_version_is_allowed() -> None:
 def test_a_refusal_names_the_field_and_what_to_do() -> None:
     """One sentence says what changed, the next what mends it."""
     found = findings("x.y.v1", made(a=str, b=int), [V1], "full")
-    text = str(refusal("shop", found))
+    text = str(refusal("start app 'shop'", found))
     assert "Cannot start app 'shop': event type 'x.y.v1' changed" in text
     assert "events of version 1 could not be read: field '$.a' wants string and may be integer" in text
     assert "Let the field take what it was as well, or give the event a new type name" in text

@@ -157,9 +157,28 @@ def test_what_reads_itself_back_otherwise_is_refused() -> None:
         codec.encode(Booked(order="a", cents="1"))  # type: ignore[arg-type]
 
 
+def test_a_model_may_have_a_field_of_the_name_by_which_its_class_is_known() -> None:
+    """What the class is stored under is asked of the class, never of the event."""
+
+    @event(type="a.told.v1", key="event_key")
+    class Told(pydantic.BaseModel, frozen=True):
+        event_type: str
+        event_key: str
+
+    codec = Codec([Told])  # type: ignore[list-item]
+    data = codec.encode(Told(event_type="x", event_key="k"))
+    assert codec.decoder("a.told.v1")(data).event_type == "x"
+
+
+def _named_alike() -> None:
+    class Alike(Event, type="a.b.v1"):
+        event_type: str  # type: ignore[misc]
+
+
 @pytest.mark.parametrize(
     ("make", "match"),
     [
+        (_named_alike, "another name"),
         (lambda: event(type="a.b.v1")(int), "no dataclass and no pydantic model"),
         (lambda: event(type="a.b.v1")(dataclass(type("D", (), {}))), "frozen=True"),
         (lambda: event(type="a.b.v1")(pydantic.create_model("M", a=(int, 1))), "frozen=True"),

@@ -99,11 +99,11 @@ def _against(event_type: str, schema: Schema, version: Version, mode: str) -> It
             yield Finding(event_type, version.number, "forward", each)
 
 
-def refusal(app: str, found: Sequence[Finding]) -> InvalidInputError:
-    """Return why an app cannot start, by the first of some findings."""
+def refusal(doing: str, found: Sequence[Finding]) -> InvalidInputError:
+    """Return why something cannot be done, by the first of some findings."""
     first = found[0]
     more = "" if len(found) == 1 else f" {len(found) - 1} more: see 'tropism schema check'."
     return InvalidInputError(
-        f"Cannot start app {app!r}: event type {first.event_type!r} changed, and {first.fact}. "
+        f"Cannot {doing}: event type {first.event_type!r} changed, and {first.fact}. "
         f"{first.remedy}, or give the event a new type name and an upcast from the old one.{more}"
     )
