@@ -44,9 +44,11 @@ class Caller:
         opened: Mapping[str, Opened],
         now_us: Callable[[], int] | None,
         record_bytes_max: int,
+        check: Callable[[Record], None] | None = None,
     ) -> None:
         self._service = service
         self._record_bytes_max = record_bytes_max
+        self._check = check
         self._codec = codec
         self._values = values
         self._tables = tables
@@ -172,6 +174,8 @@ class Caller:
                 f"{len(record.data)} bytes, more than the log's {self._record_bytes_max}. "
                 f"Put the payload into Blobs and its name into the event."
             )
+        if self._check is not None:
+            self._check(record)
         return record
 
     def _copy(self, handler: Handler, item: Item, record: Record, output: Output) -> Record:

@@ -168,6 +168,7 @@ class Worker:
             opened=self._opened,
             now_us=self._now_us,
             record_bytes_max=platform.log.capabilities.record_bytes_max,
+            check=platform.log.capabilities.check,
         )
         self._calls = Calls(
             caller,
