@@ -1,8 +1,10 @@
 """Old events read as new ones, wherever the runtime decodes."""
 
 import asyncio
+import sys
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,3 +240,12 @@ def test_a_class_may_stand_for_its_name() -> None:
     """Old classes that are kept need not be spelled out."""
     old = _event("orders.paid.v9")
     assert upcasts(old, to="orders.paid.v10")(dict).old == "orders.paid.v9"
+
+
+def test_the_example_books_old_and_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program under examples does what it says."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "examples"))
+    import schemas as example
+
+    assert asyncio.run(example.main()) == ["9.50 EUR", "3 CHF"]
+    monkeypatch.delitem(sys.modules, "schemas")

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
@@ -67,7 +68,7 @@ class FormattedLog:
         await self._log.create_topics(topics)
 
     async def append(self, records: Sequence[Record]) -> int:
-        """Append records, in their topics' formats. Raises: InvalidInputError if one does not fit its schema."""
+        """Append records, in their topics' formats. Raises: InvalidInputError if one does not fit."""
         if any(record.topic in self._topics for record in records):
             records = await asyncio.to_thread(lambda: [self._encoded(record) for record in records])
         return await self._log.append(records)
@@ -94,11 +95,19 @@ class FormattedLog:
     async def check(self) -> None:
         """Ask both. Raises: UnavailableError, InvalidInputError."""
         await self._log.check()
-        await asyncio.to_thread(self._registry.check)
+        await asyncio.to_thread(self._ask)
 
     async def close(self) -> None:
         """Give all connections back."""
         await self._log.close()
+
+    def _ask(self) -> None:
+        self._registry.check()
+        for topic in self._topics.values():
+            if topic.subjects == "topic":
+                # Asked for now, it keeps no output waiting later; it may be registered yet.
+                with suppress(NotFoundError):
+                    self._registry.newest(subject_of(topic, ""))
 
     # -- writing ----------------------------------------------------------------------------------
 

@@ -94,7 +94,7 @@ class SchemaRegistry:
         return _registered(self._get(path))
 
     def check(self) -> None:
-        """Ask it anything. Raises: UnavailableError if it does not answer, InvalidInputError if it refuses us."""
+        """Ask it anything. Raises: UnavailableError, or InvalidInputError if it refuses the login."""
         self._get("/schemas/types")
 
     def _get(self, path: str) -> Any:

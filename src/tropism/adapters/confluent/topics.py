@@ -44,8 +44,8 @@ def topics_of(given: Mapping[str, str], subjects: str, prefix: str) -> dict[str,
             name, _, event_type = each.partition(":")
             if name in found or (event_type and not event_type.startswith(f"{name}.")):
                 raise InvalidInputError(
-                    f"Cannot read topic {name!r} as {format}: it is named twice, or {event_type!r} is none of its "
-                    f"types. Write it like {format}=orders:orders.paid.v1,payments."
+                    f"Cannot read topic {name!r} as {format}: it is named twice, or {event_type!r} is not "
+                    f"of it. Write it like {format}=orders:orders.paid.v1,payments."
                 )
             found[name] = Topic(f"{prefix}{name}", FORMATS[format], event_type, subjects)
     return found

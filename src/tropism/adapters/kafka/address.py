@@ -45,8 +45,8 @@ _CONSUMER_ONLY = ("auto.offset.reset", "check.crcs", "fetch.", "group.", "heartb
 class Address:
     """Where a cluster is, which of its topics are ours, and what was set by the URL.
 
-    ``formats`` are the topics that hold no JSON, by schemas of the ``registry``. ``settings``, ``registry`` and
-    ``url`` may hold secrets: none of them is ever shown.
+    ``formats`` are the topics that hold no JSON, by schemas of the ``registry``. ``settings``, ``url`` and
+    ``registry`` may hold secrets: none of them is ever shown.
     """
 
     servers: str
