@@ -1,4 +1,4 @@
-"""A pydantic model as an event that has changed twice: old facts are read as new ones, and the schema is checked."""
+"""A pydantic model as an event that has changed twice: old facts are read as new ones."""
 
 import asyncio
 from decimal import Decimal

@@ -98,6 +98,20 @@ def _containers(inner):
 
 nodes = st.recursive(leaves, _containers, max_leaves=6)
 objects = _objects(nodes)
+bounded = st.sampled_from(
+    [("int", bounds), ("float", bounds), ("str", sizes), ("list", sizes), ("enum", sizes)]
+)
+
+
+@st.composite
+def bounded_pairs(draw):
+    """Return two types of one kind with bounds of their own: most of what tells them apart."""
+    kind, limits = draw(bounded)
+    if kind == "enum":
+        words = st.lists(st.sampled_from(WORDS), min_size=1, unique=True).map(tuple)
+        return tuple(Node(draw(st.sampled_from(("enum", "literal"))), draw(words)) for _ in range(2))
+    found = [draw(_bounded(kind, limits)) for _ in range(2)]
+    return tuple(node._replace(parts=(Node("int"),)) if kind == "list" else node for node in found)
 
 
 @st.composite
@@ -133,10 +147,10 @@ def changed(draw, node):
 def _changed_object(draw, node):
     parts = []
     for part in node.parts:
-        do = draw(st.integers(0, 5))
+        do = draw(st.integers(0, 7))
         if do == 1:
             parts.append(part._replace(required=not part.required))
-        elif do == 2:
+        elif do in {2, 3, 4}:
             parts.append(part._replace(node=draw(changed(part.node))))
         elif do:
             parts.append(part)
@@ -274,12 +288,13 @@ def messages(node):
     if node.kind in SIMPLE:
         return SIMPLE[node.kind]
     if node.kind == "int":
-        return st.integers(
-            -(2**60) if node.low is None else node.low, 2**60 if node.high is None else node.high
-        )
+        small = st.integers(-5 if node.low is None else node.low, 5 if node.high is None else node.high)
+        return st.one_of(small, st.just(2**60)) if node.high is None else small
     if node.kind == "float":
-        floats = st.floats(node.low, node.high, allow_nan=False, allow_infinity=False, width=32)
-        return floats.map(lambda found: int(found) if found.is_integer() and abs(found) < 9 else found)
+        small = st.integers(-5 if node.low is None else node.low, 5 if node.high is None else node.high)
+        return st.one_of(
+            small, st.floats(node.low, node.high, allow_nan=False, allow_infinity=False, width=32)
+        )
     if node.kind == "str":
         return st.text(
             string.ascii_letters, min_size=node.low or 0, max_size=5 if node.high is None else node.high

@@ -7,13 +7,13 @@ import pydantic
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
-from tests.property.drawn_types import Maker, changed, messages, objects
+from tests.property.drawn_types import Maker, Node, Part, bounded_pairs, changed, messages, objects
 
 from tropism.core.forms import form_of
 from tropism.core.schema.canonical import digest_of, schema_of
 from tropism.core.schema.compare import breaks
 
-LIBRARIES = st.sampled_from([msgspec, pydantic])
+LIBRARIES = st.sampled_from([msgspec, msgspec, msgspec, pydantic])  # to make a model takes long
 SETTINGS = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 
 
@@ -40,7 +40,18 @@ def fits(kind: Any, data: bytes) -> bool:
 def test_what_is_called_backward_compatible_reads_every_old_message(data: Any, old: Any, new: Any) -> None:
     """Whatever changed, and whichever library reads: no break found means that each message decodes."""
     before = data.draw(objects)
-    after = data.draw(changed(before))
+    _compare(data, before, data.draw(changed(before)), old, new)
+
+
+@SETTINGS
+@given(st.data(), bounded_pairs(), LIBRARIES, LIBRARIES)
+def test_bounds_that_are_called_kept_are_kept(data: Any, pair: Any, old: Any, new: Any) -> None:
+    """Of one kind on both sides, with bounds or members of their own, at the edges too."""
+    before, after = (Node("object", (Part("a", node, required=True),)) for node in pair)
+    _compare(data, before, after, old, new)
+
+
+def _compare(data: Any, before: Any, after: Any, old: Any, new: Any) -> None:
     writer, reader = made(before, old), made(after, new)
     found = breaks(schema_of(reader), schema_of(writer))
     event("compatible" if not found else "incompatible")
