@@ -320,7 +320,8 @@ def shop():
     return App("shop", services=[service])
 
 
-def test_services_take_and_give_formats_and_bad_messages_become_dead_letters(registry, prefix, caplog):
+@pytest.mark.parametrize("apart", [True, False], ids=["state elsewhere", "state on Kafka"])
+def test_services_take_and_give_formats_and_bad_messages_become_dead_letters(registry, prefix, caplog, apart):
     """The whole way: Avro in, Protobuf out. What cannot be decoded, or has no place in the schema, is given up."""
     topic = f"{prefix}orders"
     serialize = AvroSerializer(client(registry), json.dumps(AVRO))
@@ -337,7 +338,7 @@ def test_services_take_and_give_formats_and_bad_messages_become_dead_letters(reg
     }
 
     async def main():
-        async with opened(registry, prefix) as log:
+        async with opened(registry, prefix, transactions="false" if apart else "true") as log:
             await log.create_topics({"orders": 1, "posts": 1})
             produced(topic, "a", good)
             for key, value in bad.items():
@@ -345,15 +346,17 @@ def test_services_take_and_give_formats_and_bad_messages_become_dead_letters(reg
             produced(topic, "z", good)
             clock = VirtualClock(2_000_000_000_000_000)
             store = MemoryStore(clock=clock)
-            platform = Platform(log, store.state, store.blobs, MemoryCompute(), clock, store.queue)
+            state = store.state if apart else log.state
+            assert (log.capabilities.commit_domain == state.commit_domain) is not apart
+            platform = Platform(log, state, store.blobs, MemoryCompute(), clock, store.queue)
             runtime = Runtime(shop().services, platform, options=RuntimeOptions(live=True))
             await runtime.start()
             try:
                 async with asyncio.timeout(20):
-                    while len(await dead_letters(store.state)) < len(bad) or not runtime.is_idle:
+                    while len(await dead_letters(state)) < len(bad) or not runtime.is_idle:
                         await log.wait_beyond({("orders", 0): 6})
                         await asyncio.sleep(0)
-                letters = {letter.record.subject: letter for letter in await dead_letters(store.state)}
+                letters = {letter.record.subject: letter for letter in await dead_letters(state)}
                 assert [event for _, event in await events(log, "posts", Sent)] == [SENT, SENT]
             finally:
                 await runtime.stop(drain_seconds=0)

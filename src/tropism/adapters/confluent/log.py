@@ -12,11 +12,13 @@ import msgspec
 from tropism.adapters.confluent.framing import framed, unframed
 from tropism.adapters.confluent.payloads import Format, Misfit, Payloads
 from tropism.adapters.confluent.registry import SchemaRegistry
+from tropism.adapters.confluent.state import FormattedState
 from tropism.adapters.confluent.topics import Topic, subject_of
 from tropism.core.envelope import Record, Stored
 from tropism.core.errors import InvalidInputError, NotFoundError
 from tropism.ports.capabilities import Capabilities
 from tropism.ports.log import Cursors, Log, Partition
+from tropism.ports.state import State
 
 LOGGER = logging.getLogger("tropism")
 
@@ -25,7 +27,12 @@ _JSON = ("", "application/json")
 
 
 class CheckedLog(Log, Protocol):
-    """A log that can be asked whether it answers, and closed."""
+    """A log, and the state beside it, that can be asked whether it answers, and closed."""
+
+    @property
+    def state(self) -> State:
+        """The state of the same store."""
+        ...
 
     async def check(self) -> None:
         """Ask it anything."""
@@ -56,7 +63,10 @@ class FormattedLog:
         self._kinds = {format.content_type: format for format in formats}
         self._registry = registry
         self._opened: dict[int, Payloads | None] = {}
-        self._capabilities = replace(log.capabilities, check=self._check)
+        # A store opened without these formats would commit outputs as JSON: that is another domain.
+        told = ", ".join(f"{name} in {topic.format}" for name, topic in sorted(topics.items()))
+        domain = f"{log.capabilities.commit_domain} ({told})"
+        self._capabilities = replace(log.capabilities, check=self._check, commit_domain=domain)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -69,9 +79,12 @@ class FormattedLog:
 
     async def append(self, records: Sequence[Record]) -> int:
         """Append records, in their topics' formats. Raises: InvalidInputError if one does not fit."""
-        if any(record.topic in self._topics for record in records):
-            records = await asyncio.to_thread(lambda: [self._encoded(record) for record in records])
-        return await self._log.append(records)
+        return await self._log.append(await self._all_encoded(records))
+
+    @property
+    def state(self) -> FormattedState:
+        """The state of the same cluster, which commits outputs in the same formats."""
+        return FormattedState(self._log.state, self._capabilities.commit_domain, self._all_encoded)
 
     async def read(
         self, cursors: Cursors, *, count_max: int, without: Collection[str] = ()
@@ -110,6 +123,11 @@ class FormattedLog:
                     self._registry.newest(subject_of(topic, ""))
 
     # -- writing ----------------------------------------------------------------------------------
+
+    async def _all_encoded(self, records: Sequence[Record]) -> Sequence[Record]:
+        if not any(record.topic in self._topics for record in records):
+            return records
+        return await asyncio.to_thread(lambda: [self._encoded(record) for record in records])
 
     def _check(self, record: Record) -> None:
         """Refuse a record that its schema has no place for. It waits for the registry once a subject."""
