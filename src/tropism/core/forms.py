@@ -5,6 +5,7 @@ A pydantic model brings its own validator and serializer, so it is asked, and py
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -68,7 +69,9 @@ def convert(values: dict[str, Any], kind: Any) -> Any:
     Raises: msgspec.ValidationError.
     """
     if is_pydantic(kind):
-        return _contained(kind, kind.__pydantic_validator__.validate_python)(values)
+        # A row brings fields by their names, whatever they are called in JSON.
+        validate = kind.__pydantic_validator__.validate_python
+        return _contained(kind, lambda found: validate(found, by_alias=True, by_name=True))(values)
     return msgspec.convert(values, kind, strict=False)
 
 
@@ -122,9 +125,24 @@ def _contained(kind: Any, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _told(kind: Any, error: Any) -> str:
     if is_pydantic(kind) and hasattr(error, "errors"):
         found = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in found["loc"])
+        last = len(found["loc"]) - 1 if found["type"] == "extra_forbidden" else -1
+        names = _names_in(kind)
+        place = "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part}" if part in names or at == last else "[...]"
+            for at, part in enumerate(found["loc"])
+        )
         return f"{_words(found['type'], found['msg'])} - at `${place}`"
     return f"{kind.__name__} refused it with {type(error).__name__}"
+
+
+@cache
+def _names_in(kind: type) -> frozenset[str]:
+    """Return the names of all fields within a pydantic class: other parts of a place come from a payload."""
+    from tropism.core.schema.models import pydantic_schema  # noqa: PLC0415 (wanted for bad events alone)
+
+    schema = pydantic_schema(kind)
+    parts = (schema, *schema.get("$defs", {}).values())
+    return frozenset(name for part in parts for name in part.get("properties", {}))
 
 
 def _words(type: str, message: str) -> str:

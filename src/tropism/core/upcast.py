@@ -84,18 +84,28 @@ def upcast(data: bytes, steps: Sequence[Upcast]) -> bytes:
     Raises: msgspec.ValidationError if the payload is no object, or a step fails; the text names the step and
     never the payload.
     """
-    fields: Any = msgspec.json.decode(data)
+    try:
+        fields: Any = msgspec.json.decode(data)
+    except RecursionError:
+        raise msgspec.ValidationError("the payload is nested too deeply") from None
     for step in steps:
         if not isinstance(fields, dict):
             raise msgspec.ValidationError(f"upcast {step.name!r} was given no object")
         try:
             fields = dict(step(fields))
         except Exception as error:
-            told = f"KeyError: {error}" if isinstance(error, KeyError) else type(error).__name__
             raise msgspec.ValidationError(
-                f"upcast {step.name!r} from {step.old!r} to {step.new!r} raised {told}"
+                f"upcast {step.name!r} from {step.old!r} to {step.new!r} raised {_told(error, data)}"
             ) from error
     try:
         return msgspec.json.encode(fields)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise msgspec.ValidationError(f"upcast {steps[-1].name!r} gave what is no JSON") from error
+
+
+def _told(error: Exception, data: bytes) -> str:
+    """Return what a step raised: which key it missed, where that is not out of the payload itself."""
+    key = error.args[0] if isinstance(error, KeyError) and error.args else None
+    if isinstance(key, str) and key.encode(errors="replace") not in data:
+        return f"KeyError: {key!r}"
+    return type(error).__name__

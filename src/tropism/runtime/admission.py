@@ -237,7 +237,8 @@ class Admission:
             self._codec.decode(stored.record)
         except InvalidInputError as error:
             return self._refused(time_us, stream, stored, str(error))
-        raise AssertionError(stored.record.id)  # the decoders of a plan are the codec's
+        # Its class was asked twice, and answered in two ways: what it says does not go by the event alone.
+        return self._refused(time_us, stream, stored, _wavering(stored.record))
 
     def _is_ignored(self, stream: Stream, event_type: str) -> bool:
         newest = self._codec.newest(event_type)
@@ -320,6 +321,13 @@ class Admission:
 
 def _unknown(_: bytes) -> Any:
     raise msgspec.ValidationError("type")
+
+
+def _wavering(record: Record) -> str:
+    return (
+        f"Cannot decode event {record.id!r} of type {record.type!r}: its class refused it, and took it when "
+        f"asked again. Let validators and upcasts go by the event alone, then redrive it."
+    )
 
 
 def _gave_up(record: Record) -> str:

@@ -20,6 +20,8 @@ from tropism.runtime.upcasting import UpcastingLog, with_upcasts
 def to_cents(old: dict[str, Any]) -> dict[str, Any]:
     if old.get("amount") == 666:
         raise KeyError("amount_of_the_beast")
+    if isinstance(old.get("amount"), str):
+        return {}[old["amount"]]
     return {"order": old["order"], "cents": round(old["amount"] * 100)}
 
 
@@ -107,11 +109,14 @@ def test_an_upcast_that_fails_is_a_dead_letter_with_its_cause_and_the_old_event(
     async def check(t: Any) -> None:
         await t.publish_bytes("orders.paid.v1", b'{"order": "a", "amount": 666}', key="a")
         await t.publish_bytes("orders.paid.v1", b'"no object"', key="x")
+        await t.publish_bytes("orders.paid.v1", b'{"a":' * 5000, key="deep")
+        await t.publish_bytes("orders.paid.v1", b'{"order": "s", "amount": "secret"}', key="s")
         await t.publish_bytes("orders.paid.v2", b'{"order": "b"}', key="b")
         await t.publish_bytes("orders.paid.v1", b'{"order": "c", "amount": 1}', key="c")
         await t.advance(minutes=1)
         letters = {letter.record.subject: letter for letter in t.dead_letters()}
-        assert set(letters) == {"a", "b", "x"}
+        assert set(letters) == {"a", "b", "x", "deep", "s"}
+        assert not any("secret" in letter.cause for letter in letters.values())
         assert "'to_cents'" in letters["a"].cause
         assert "KeyError: 'amount_of_the_beast'" in letters["a"].cause
         assert letters["a"].record.type == "orders.paid.v1"

@@ -176,7 +176,7 @@ class FormattedLog:
                 return stored
             name, value = payloads.decode(payload)
             data = msgspec.json.encode(value)
-        except (ValueError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             LOGGER.warning("Cannot decode event %r of topic %r: %s.", record.id, record.topic, error)
             return stored
         extensions = {k: v for k, v in (record.extensions or {}).items() if k != _CONTENT}

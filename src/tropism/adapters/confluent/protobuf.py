@@ -41,12 +41,15 @@ class ProtobufPayloads:
             message.ParseFromString(data)
         except DecodeError as error:
             raise ValueError(f"the bytes do not fit the message {found.full_name!r}") from error
-        value = json_format.MessageToDict(
-            message,
-            preserving_proto_field_name=True,
-            always_print_fields_with_no_presence=True,
-            descriptor_pool=self._pool,
-        )
+        try:
+            value = json_format.MessageToDict(
+                message,
+                preserving_proto_field_name=True,
+                always_print_fields_with_no_presence=True,
+                descriptor_pool=self._pool,
+            )
+        except (json_format.Error, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"message {found.full_name!r} holds what has no JSON form") from error
         return found.full_name, _numbered(value, found)
 
     def encode(self, value: Any, event_type: str) -> bytes:
