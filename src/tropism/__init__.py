@@ -7,8 +7,9 @@ if TYPE_CHECKING:
     from tropism.app.app import App
     from tropism.core.envelope import Envelope
     from tropism.core.errors import TropismError
-    from tropism.core.event import Event
+    from tropism.core.event import Event, event
     from tropism.core.time import days, hours, minutes, seconds
+    from tropism.core.upcast import upcasts
     from tropism.models.model import Model, Outcome
     from tropism.models.policy import Policy
     from tropism.models.serving import Decider
@@ -46,6 +47,7 @@ __all__ = [
     "count",
     "days",
     "distinct",
+    "event",
     "first",
     "hours",
     "join_as_of",
@@ -62,6 +64,7 @@ __all__ = [
     "sliding",
     "total",
     "tumbling",
+    "upcasts",
     "use",
 ]
 
@@ -69,8 +72,9 @@ _HOMES = {
     "tropism.app.app": ("App",),
     "tropism.core.envelope": ("Envelope",),
     "tropism.core.errors": ("TropismError",),
-    "tropism.core.event": ("Event",),
+    "tropism.core.event": ("Event", "event"),
     "tropism.core.time": ("days", "hours", "minutes", "seconds"),
+    "tropism.core.upcast": ("upcasts",),
     "tropism.models.model": ("Model", "Outcome"),
     "tropism.models.policy": ("Policy",),
     "tropism.models.serving": ("Decider",),

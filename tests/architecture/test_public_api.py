@@ -28,6 +28,7 @@ PUBLIC = [
     "days",
     "distinct",
     "first",
+    "event",
     "hours",
     "last",
     "maximum",
@@ -41,6 +42,7 @@ PUBLIC = [
     "sliding",
     "total",
     "tumbling",
+    "upcasts",
     "use",
 ]
 

@@ -1,8 +1,9 @@
 """The services, views and models of one system, composed by value."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
+from tropism.app.schemas import DEFAULT, modes_of
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
 from tropism.runtime.hops import check_budget
@@ -31,6 +32,8 @@ class App:
     ``ignore_unknown`` leaves events of unknown types alone instead of putting them among the dead letters.
     ``hops_max`` is for services whose events can go round in a circle: how many outputs in a row may lead to
     one of theirs, 100 by default.
+    ``compatibility`` says what changes of an event type's schema may be started with: backward, forward, full
+    or none, for all types or by type; those that a mapping does not name are backward compatible.
 
     Raises: InvalidInputError if two parts share a name.
     """
@@ -42,9 +45,10 @@ class App:
         services: Sequence[Service] = (),
         views: Sequence[View] = (),
         models: Sequence[Learner] = (),
-        events: Sequence[type[Event]] = (),
+        events: Sequence[type[Any]] = (),
         ignore_unknown: bool = False,
         hops_max: float | None = None,
+        compatibility: str | Mapping[Any, str] = DEFAULT,
     ) -> None:
         check_budget(f"app {name!r}", hops_max)
         self.name = name
@@ -52,8 +56,10 @@ class App:
         self.views = tuple(views)
         self.models = tuple(models)
         self.services = (*services, *(service for model in models for service in model.services))
-        self.events = tuple(events)
+        self.events: tuple[type[Event], ...] = tuple(events)
         self.ignore_unknown = ignore_unknown
+        self.compatibility = compatibility
+        modes_of(compatibility)
         _check_names("service", [service.name for service in self.services])
         _check_names("view", [view.name for view in _views(self)])
         _check_names("model", [model.name for model in self.models])

@@ -18,6 +18,7 @@ from tropism.core.errors import TropismError
 from tropism.core.time import iso
 from tropism.ports.opening import open_url, without_secrets
 from tropism.ports.platform import Platform
+from tropism.runtime import schemas
 from tropism.runtime.cycles import notes_of
 from tropism.runtime.dead import CONSUMER, dead_letters
 from tropism.runtime.emulations import emulations
@@ -199,7 +200,7 @@ async def _consumers(platform: Platform, app: App | None, dead: dict[str, int]) 
     positions = dict(await platform.state.positions())
     services = {} if app is None else {service.name: service for service in with_repartitions(app.services)}
     others = {name for name in positions if "#" not in name}  # a worker's share is its service's
-    names = [*services, *sorted(others - set(services) - {CONSUMER})]
+    names = [*services, *sorted(others - set(services) - {CONSUMER, schemas.CONSUMER})]
     found = []
     for name in names:
         position = positions.get(name)

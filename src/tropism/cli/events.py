@@ -30,6 +30,9 @@ def tail(
         int | None, typer.Option("--count", "-n", min=1, help="Stop after so many events.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more, until Ctrl-C.")] = False,
+    upcast: Annotated[
+        bool, typer.Option("--upcast", help="Show old events as the app's handlers get them.")
+    ] = False,
     app: AppOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -40,7 +43,7 @@ def tail(
     """
     from tropism.cli.tail import Request, print_events
 
-    request = Request(tuple(topic or ()), tuple(type or ()), start, count, follow, json)
+    request = Request(tuple(topic or ()), tuple(type or ()), start, count, follow, json, upcast)
     finish(print_events(request, app))
 
 

@@ -14,7 +14,7 @@ from tropism.core.cloudevents import cloud_event
 from tropism.core.errors import InvalidInputError, NotFoundError, TropismError
 from tropism.core.time import iso
 from tropism.ports.platform import Platform
-from tropism.runtime import dead
+from tropism.runtime import dead, schemas
 from tropism.runtime.dead import DeadLetter, dead_letters
 
 _COMMIT_COUNT = 200
@@ -143,7 +143,7 @@ async def _of_service(platform: Platform, service: str | None) -> list[DeadLette
     letters = list(await dead_letters(platform.state, service or "", count_max=_NO_BOUND))
     if service is not None and not letters:
         ran = {name.partition("#")[0] for name, _ in await platform.state.positions()}
-        known = {*ran, *_services_of_app()} - {dead.CONSUMER}
+        known = {*ran, *_services_of_app()} - {dead.CONSUMER, schemas.CONSUMER}
         if service not in known:
             raise NotFoundError(
                 f"Cannot find service {service!r}: none of that name has run here. "

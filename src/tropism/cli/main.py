@@ -17,6 +17,7 @@ from tropism.cli import (
     new,
     replay,
     run,
+    schema,
     top,
     whatif,
 )
@@ -39,6 +40,7 @@ commands.add_typer(dead_letters.commands, name="dead-letters")
 commands.add_typer(models.commands, name="models")
 commands.add_typer(replay.commands, name="replay")
 commands.command("asyncapi")(asyncapi.asyncapi)
+commands.add_typer(schema.commands, name="schema")
 commands.add_typer(demo.commands, name="demo")
 commands.command("whatif")(whatif.whatif)
 commands.command("doctor")(doctor.doctor)

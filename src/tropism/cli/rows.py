@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from hashlib import blake2b
 from types import NoneType
-from typing import Annotated, Any, cast, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -16,6 +16,7 @@ from tropism.core.codec import Codec, describe, record_of
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
+from tropism.core.forms import convert, field_names, fields_of
 from tropism.core.time import IMPLAUSIBLE, instant_us, is_plausible, parse_moment
 
 
@@ -60,7 +61,7 @@ class Converter:
         self._source = source
         self._zone = _zone(columns.zone)
         self._nulls = frozenset(columns.nulls)
-        declared = msgspec.structs.fields(cast("Any", kind))
+        declared = fields_of(kind)
         self._optional = {field.name for field in declared if NoneType in _alternatives(field.type)}
         self._texts = {field.name for field in declared if _is_text(field.type)}
         self._defaulted = {field.name for field in declared if not field.required}
@@ -103,7 +104,7 @@ class Converter:
             raise RowError(row.problem)
         time_us = self.time_us(row)
         try:
-            event = msgspec.convert(self._fields(row.values), self._kind, strict=False)
+            event = convert(self._fields(row.values), self._kind)
             data = self._codec.encode(event)
             id = self._id(row)
         except RecursionError as error:
@@ -175,7 +176,7 @@ def numbered(records: Iterable[Record]) -> Iterator[Record]:
 
 def _taken(kind: type[Event], columns: Columns) -> dict[str, str]:
     """Return the column of every field."""
-    names: dict[str, str] = {name: name for name in kind.__struct_fields__}  # type: ignore[attr-defined]
+    names: dict[str, str] = {name: name for name in field_names(kind)}
     if columns.key is not None:
         if kind.event_key is None:
             raise InvalidInputError(

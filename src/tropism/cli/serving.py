@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from tropism.app.app import App
 from tropism.app.platform import open_platform, read_settings
+from tropism.app.schemas import register_schemas
 from tropism.cli.console import say, visible
 from tropism.cli.discovery import place_of, types_of
+from tropism.core.codec import Codec
 from tropism.core.errors import InvalidInputError
 from tropism.ports.platform import Platform
 from tropism.runtime.cycles import notes_of
@@ -65,11 +67,13 @@ async def serve(
     if not services:
         raise InvalidInputError(f"Cannot run app {app.name!r}: it has no services. Add one to it.")
     stop = Stop()
+    codec = types_of(app)
     async with open_platform(read_settings()) as platform:
+        await _register(app, codec, platform)
         runtime = Runtime(
             services,
             platform,
-            types=types_of(app).types.values(),
+            types=codec.types.values(),
             producers=app.services,
             options=RuntimeOptions(
                 live=True,
@@ -96,6 +100,13 @@ async def serve(
             await runtime.stop()
             await give_up([beating])
     return stop.code
+
+
+async def _register(app: App, codec: Codec, platform: Platform) -> None:
+    """Add what is new of the app's schemas to the log. Raises: InvalidInputError if it may not be."""
+    for added in await register_schemas(platform, app.name, codec, app.compatibility):
+        if added.version > 1:
+            say(f"Event type {added.name} has a new schema, version {added.version}.")
 
 
 def _tell_given_up(letter: DeadLetter, error: Exception) -> None:

@@ -19,6 +19,7 @@ from tropism.core.time import iso
 from tropism.ports.log import Cursors, Log, Partition
 from tropism.runtime.intake import Intake
 from tropism.runtime.streams import Stream
+from tropism.runtime.upcasting import with_upcasts
 from tropism.runtime.watermarks import FOREVER_US
 
 LAST_COUNT = 20
@@ -38,6 +39,7 @@ class Request:
     count: int | None
     follow: bool
     json: bool
+    upcast: bool = False
 
 
 async def print_events(request: Request, app: str | None) -> None:
@@ -45,7 +47,7 @@ async def print_events(request: Request, app: str | None) -> None:
     topics = request.topics or _topics_of_app(app)
     opened = open_platform if request.follow else open_to_look
     async with opened(read_settings()) as platform:
-        log = platform.log
+        log = with_upcasts(platform, types_of(load_app(app))).log if request.upcast else platform.log
         await _check(log, request.topics, follow=request.follow)
         await _print(request, _chosen(log, topics, request))
 

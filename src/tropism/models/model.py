@@ -40,7 +40,7 @@ class Outcome:
     its key by default. With ``corrections``, a later event within the same time corrects it.
     """
 
-    event: type[Event]
+    event: type[Any]
     value: Callable[[Any], float | None]
     within: timedelta
     by: Callable[[Any], str] | None = None
@@ -63,7 +63,7 @@ class Model:
         self,
         name: str,
         *,
-        decides_on: type[Event],
+        decides_on: type[Any],
         features: Features,
         train: "Callable[[TrainingRows, int], Any]",
         outcome: Outcome,

@@ -43,11 +43,11 @@ class Decision(msgspec.Struct, frozen=True):
 class Decider(Protocol):
     """A model, as a handler is given it."""
 
-    async def __call__(self, event: Event) -> Decision:
+    async def __call__(self, event: Any) -> Decision:
         """Decide on the event at hand; neighbours that ask at the same time share one prediction."""
         ...
 
-    async def each(self, events: Sequence[Event]) -> Sequence[Decision]:
+    async def each(self, events: Sequence[Any]) -> Sequence[Decision]:
         """Decide on events of the batch at hand, each as of its own moment."""
         ...
 
@@ -97,10 +97,10 @@ class _Decide:
         self._places: dict[int, int] | None = None
         self._answers: dict[int, Decision] = {}
 
-    async def __call__(self, event: Event) -> Decision:
+    async def __call__(self, event: Any) -> Decision:
         return (await self.each((event,)))[0]
 
-    async def each(self, events: Sequence[Event]) -> Sequence[Decision]:
+    async def each(self, events: Sequence[Any]) -> Sequence[Decision]:
         if self._places is None:
             self._places = {id(e.data): index for index, e in enumerate(self._subject.envelopes)}
         indices = [self._index(event) for event in events]
@@ -110,7 +110,7 @@ class _Decide:
             self._answers.update(zip(fresh, decisions, strict=True))
         return [self._answers[index] for index in indices]
 
-    def _index(self, event: Event) -> int:
+    def _index(self, event: Any) -> int:
         index = (self._places or {}).get(id(event))
         if index is None:
             raise _unknown(event)
@@ -385,7 +385,7 @@ def _remedy(model: str, version: int, rollout: Rollout) -> str:
     return f"Let another one decide with 'tropism models promote {model}@N'."
 
 
-def _unknown(event: Event) -> InvalidInputError:
+def _unknown(event: Any) -> InvalidInputError:
     return InvalidInputError(
         f"Cannot decide on {type(event).__name__!r}: it is not the event that the handler was called with. "
         f"Pass that event itself."

@@ -1,8 +1,11 @@
 """What an adapter can do, said before anything relies on it."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+
+from tropism.core.envelope import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,8 @@ class Capabilities:
     within what: an event that is published again under its id and key is in the same partition.
     ``transactions`` says whether an append to several partitions happens wholly or not at all.
     ``dead_letters`` are kept by the store itself (native), or by Tropism in its state (emulated).
-    ``url`` is set where another process may open the same store.
+    ``url`` is set where another process may open the same store. ``check`` raises InvalidInputError for a
+    record that the log could not take, where there is more to that than its size.
     """
 
     durability: str
@@ -35,3 +39,4 @@ class Capabilities:
     lease_renewal: bool = True
     lag: bool = True
     url: str | None = None
+    check: Callable[[Record], None] | None = None

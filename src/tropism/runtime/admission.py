@@ -193,7 +193,7 @@ class Admission:
         again = stream.topic == self._redrive_topic
         fed = self._tables.wants(event_type)
         plan = _IGNORED
-        if fed or handlers or again or not self._is_ignored(event_type):
+        if fed or handlers or again or not self._is_ignored(stream, event_type):
             kind = self._codec.types.get(event_type)
             decode = self._codec.decoder(event_type) if kind is not None else _unknown
             keyed = kind is not None and kind.event_key is not None
@@ -247,9 +247,14 @@ class Admission:
             self._codec.decode(stored.record)
         except InvalidInputError as error:
             return self._refused(time_us, stream, stored, str(error))
-        raise AssertionError(stored.record.id)  # the decoders of a plan are the codec's
+        # Its class was asked twice, and answered in two ways: what it says does not go by the event alone.
+        return self._refused(time_us, stream, stored, _wavering(stored.record))
 
-    def _is_ignored(self, event_type: str) -> bool:
+    def _is_ignored(self, stream: Stream, event_type: str) -> bool:
+        newest = self._codec.newest(event_type)
+        if newest != event_type:
+            # It could not be read as what it is to be read as: whoever wants that is told.
+            return not (self._tables.wants(newest) or (stream.topic, newest) in self._routes)
         return self._ignore_unknown or event_type in self._codec.types
 
     def _delivery(self, item: Item, handler: Handler, lane: str) -> Delivery:
@@ -331,6 +336,13 @@ class Admission:
 
 def _unknown(_: bytes) -> Any:
     raise msgspec.ValidationError("type")
+
+
+def _wavering(record: Record) -> str:
+    return (
+        f"Cannot decode event {record.id!r} of type {record.type!r}: its class refused it, and took it when "
+        f"asked again. Let validators and upcasts go by the event alone, then redrive it."
+    )
 
 
 def _gave_up(record: Record) -> str:

@@ -50,7 +50,7 @@ class Aside:
         while self._tables.aside:
             arrivals, _ = await self._intake.take(FOREVER_US, self._chunk)
             for *_, stream, stored in await self._seen.fresh(arrivals):
-                wanted = self._tables.wants_aside(stored.record.type)
+                wanted = self._tables.wants_aside(self._codec.newest(stored.record.type))
                 if wanted and self._tables.aside[stream].lacks(stored.offset):
                     self._feed(stored)
             self._intake.passed()
@@ -63,6 +63,6 @@ class Aside:
         try:
             event = self._codec.decode(stored.record)
         except InvalidInputError as error:
-            self._tables.refuse_aside(stored, error)
+            self._tables.refuse_aside(stored, error, self._codec.newest(stored.record.type))
         else:
             self._tables.feed_aside(stored, event)

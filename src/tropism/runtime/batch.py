@@ -5,9 +5,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from tropism.core.envelope import Envelope
 from tropism.core.errors import NotSupportedError
-from tropism.core.event import Event
+from tropism.core.forms import field_names
 
-E_co = TypeVar("E_co", bound=Event, covariant=True)
+E_co = TypeVar("E_co", covariant=True)
 
 
 class Frame(Protocol):
@@ -38,8 +38,7 @@ class Batch(Generic[E_co]):
         """Return every field of the first event's type; empty where there are no events."""
         if not self.envelopes:
             return {}
-        fields: tuple[str, ...] = type(self.envelopes[0].data).__struct_fields__  # type: ignore[attr-defined]
-        return {name: self.column(name) for name in fields}
+        return {name: self.column(name) for name in field_names(type(self.envelopes[0].data))}
 
     @property
     def keys(self) -> list[str]:

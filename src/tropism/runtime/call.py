@@ -45,10 +45,12 @@ class Caller:
         now_us: Callable[[], int] | None,
         record_bytes_max: int,
         carry: Carry,
+        check: Callable[[Record], None] | None = None,
     ) -> None:
         self._carry = carry
         self._service = service
         self._record_bytes_max = record_bytes_max
+        self._check = check
         self._codec = codec
         self._values = values
         self._tables = tables
@@ -175,6 +177,8 @@ class Caller:
             record = self._new(handler, item, ordinal, output.event, data, output.subject)
         if len(record.data) > self._record_bytes_max:
             raise _too_large(handler, output.event, record, self._record_bytes_max)
+        if self._check is not None:
+            self._check(record)
         return record
 
     def _copy(self, handler: Handler, item: Item, record: Record, output: Output) -> Record:

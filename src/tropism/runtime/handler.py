@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from tropism.core.envelope import Envelope
 from tropism.core.errors import InvalidInputError
-from tropism.core.event import Event
+from tropism.core.event import Event, is_event_type
 from tropism.runtime.batch import Batch
 from tropism.runtime.inject import Output, State, Use
 from tropism.runtime.retry import Retry
@@ -176,11 +176,11 @@ def _events(name: str, hint: Any, named: tuple[type[Event], ...]) -> tuple[type[
         return named
     union = get_origin(hint) in {Union, types.UnionType}
     found = get_args(hint) if union else (hint,)
-    wrong = [kind for kind in found if not (isinstance(kind, type) and issubclass(kind, Event))]
+    wrong = [kind for kind in found if not is_event_type(kind)]
     if wrong or hint is Event:
         raise InvalidInputError(
             f"Cannot handle events with {name!r}: {found[0]!r} is not an event type. "
-            f"Annotate its first parameter with subclasses of Event."
+            f"Annotate its first parameter with subclasses of Event, or with classes under @event(...)."
         )
     return tuple(found)
 
@@ -223,7 +223,7 @@ def output_types(function: Callable[..., Any], emits: Sequence[type[Event]] = ()
 
 
 def _walk(hint: Any) -> Iterator[type[Event]]:
-    if isinstance(hint, type) and issubclass(hint, Event):
+    if is_event_type(hint) or hint is Event:
         yield hint
     elif hint is Output:
         return
@@ -238,7 +238,7 @@ async def collect(result: Any) -> list[Output]:
         result = await result
     if result is None:
         return []
-    if isinstance(result, Event):
+    if isinstance(result, Event) or is_event_type(type(result)):
         return [Output(result)]
     if inspect.isawaitable(result):
         return await collect(await result)
@@ -254,7 +254,7 @@ async def collect(result: Any) -> list[Output]:
 def _output(item: Any) -> Output:
     if isinstance(item, Output):
         return item
-    if isinstance(item, Event):
+    if isinstance(item, Event) or is_event_type(type(item)):
         return Output(item)
     raise InvalidInputError(
         f"Cannot publish what a handler returned: {type(item).__name__!r} is not an event. "

@@ -169,6 +169,6 @@ class Output:
     id and time. ``subject`` is its key, if not that of its type.
     """
 
-    event: Event
+    event: Any
     by: Envelope[Any] | None = None
     subject: str | None = None

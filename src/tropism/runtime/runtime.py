@@ -27,6 +27,7 @@ from tropism.runtime.patience import PatientLog, patiently
 from tropism.runtime.service import Service
 from tropism.runtime.shares import Share, plan_of
 from tropism.runtime.sources import kinds_aside, kinds_of, side_topics_of, topics_of
+from tropism.runtime.upcasting import with_upcasts
 from tropism.runtime.waiting import give_up
 from tropism.runtime.watermarks import FOREVER_US, Kind, Watermarks
 from tropism.runtime.worker import Worker
@@ -84,7 +85,7 @@ class Runtime:
         self.services = with_repartitions(services)
         everyone = self.services if producers is None else with_repartitions(producers)
         self.codec = codec_of(everyone, types)
-        self.platform = platform
+        self.platform = with_upcasts(platform, self.codec)
         self.watermarks = Watermarks(producers_of(everyone), live=self.options.live)
         self._everyone = everyone
         self._guards = guards_of(everyone, self.options.hops_max)

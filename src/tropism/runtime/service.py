@@ -49,14 +49,14 @@ class Service:
 
     def on(
         self,
-        *events: type[Event],
+        *events: type[Any],
         by: Callable[[Any], str] | None = None,
         guarantee: Guarantee = "effectively_once",
         retry: Retry | None = None,
         timeout_seconds: float = 60.0,
         batch_count_max: int = 1024,
         batch_age_seconds: float = 0.0,
-        emits: Sequence[type[Event]] = (),
+        emits: Sequence[type[Any]] = (),
     ) -> Callable[[F], F]:
         """Handle events with the decorated function; its signature says what it takes and gives.
 
@@ -107,7 +107,7 @@ class Service:
         key: str = "",
         retry: Retry | None = None,
         timeout_seconds: float = 60.0,
-        emits: Sequence[type[Event]] = (),
+        emits: Sequence[type[Any]] = (),
     ) -> Callable[[F], F]:
         """Call the decorated function with a Tick at every multiple of a period since 1970.
 

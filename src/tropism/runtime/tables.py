@@ -139,9 +139,9 @@ class Tables:
         except Exception as error:  # noqa: BLE001 (a view's functions may raise anything; it is recorded)
             self._refuse(table, known_us, stored, error)
 
-    def refuse_aside(self, stored: Stored, error: Exception) -> None:
+    def refuse_aside(self, stored: Stored, error: Exception, event_type: str) -> None:
         """Put an event that views with an allowance cannot read among the dead letters."""
-        for table in self._aside_by_type[stored.record.type]:
+        for table in self._aside_by_type[event_type]:
             self._refuse(table, stored.known_us, stored, error)
 
     def _refuse(self, table: Kept, known_us: int, stored: Stored, error: Exception) -> None:

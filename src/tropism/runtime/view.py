@@ -117,7 +117,7 @@ class View:
     def __init__(
         self,
         name: str,
-        on: type[Event] | tuple[type[Event], ...],
+        on: type[Any] | tuple[type[Any], ...],
         *,
         by: Callable[[Any], str | None],
         window: Window | None = None,
@@ -129,7 +129,7 @@ class View:
         **columns: Aggregate,
     ) -> None:
         self.name = name
-        self.on = on if isinstance(on, tuple) else (on,)
+        self.on: tuple[type[Event], ...] = on if isinstance(on, tuple) else (on,)
         self.by = by
         self.at = at
         self.allowance_us = to_us(allowance)

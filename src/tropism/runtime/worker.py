@@ -171,6 +171,7 @@ class Worker:
             now_us=self._now_us,
             record_bytes_max=platform.log.capabilities.record_bytes_max,
             carry=carrying(self._options.guard),
+            check=platform.log.capabilities.check,
         )
         self._calls = Calls(
             caller,

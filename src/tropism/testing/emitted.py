@@ -9,9 +9,8 @@ from typing import Any, Generic, TypeVar
 from tropism.core.codec import Codec
 from tropism.core.envelope import Envelope, Stored
 from tropism.core.errors import InvalidInputError
-from tropism.core.event import Event
 
-E = TypeVar("E", bound=Event)
+E = TypeVar("E")
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Emitted(Generic[E]):
         """When it became known."""
         return self.envelope.time
 
-    def caused_by(self, cause: "Event | Emitted[Any]") -> bool:
+    def caused_by(self, cause: "Any | Emitted[Any]") -> bool:
         """Say whether an event stands anywhere among its causes; equal events are taken for one."""
         wanted = {cause.id} if isinstance(cause, Emitted) else self.found.ids_of(cause)
         return not wanted.isdisjoint(self.found.causes_of(self.id))
@@ -48,7 +47,8 @@ class Found:
 
     def of(self, kind: type[E]) -> list[Emitted[E]]:
         """Return the events of a type."""
-        wanted = [s.record for s in self._stored if s.record.type == kind.event_type]
+        name: str = getattr(kind, "event_type", "")
+        wanted = [s.record for s in self._stored if self._codec.newest(s.record.type) == name]
         envelopes = [self._codec.envelope(record) for record in wanted]
         return [Emitted(envelope.data, envelope, self) for envelope in envelopes]
 
@@ -56,15 +56,15 @@ class Found:
         """Return how many events there are of each type."""
         return dict(sorted(Counter(s.record.type for s in self._stored).items()))
 
-    def ids_of(self, event: Event) -> set[str]:
+    def ids_of(self, event: Any) -> set[str]:
         """Return the ids under which an equal event was published."""
         ids = set()
         for stored in self._stored:
-            if stored.record.type == type(event).event_type and self._is(stored, event):
+            if self._codec.newest(stored.record.type) == type(event).event_type and self._is(stored, event):
                 ids.add(stored.record.id)
         return ids
 
-    def _is(self, stored: Stored, event: Event) -> bool:
+    def _is(self, stored: Stored, event: Any) -> bool:
         try:
             return bool(self._codec.decode(stored.record) == event)
         except InvalidInputError:

@@ -77,8 +77,7 @@ def test_events_of_one_key_are_handled_one_after_another_in_order(live: bool) ->
                 lying = await t.simulation.records("answers")
                 offsets = [(s.partition, s.offset, s.record.data) for s in lying if s.record.subject == who]
                 numbers = [
-                    t.simulation.runtime.codec._decoders[Answered.event_type].decode(d).n
-                    for *_, d in sorted(offsets)
+                    t.simulation.runtime.codec.decoder(Answered.event_type)(d).n for *_, d in sorted(offsets)
                 ]
                 assert numbers == sorted(numbers)
             assert len(order) == 200

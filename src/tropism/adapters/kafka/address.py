@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
+from tropism.adapters.confluent.topics import FORMATS, Topic, topics_of
 from tropism.adapters.records import PARTITIONS_DEFAULT
 from tropism.core.errors import InvalidInputError
 
@@ -44,7 +45,8 @@ _CONSUMER_ONLY = ("auto.offset.reset", "check.crcs", "fetch.", "group.", "heartb
 class Address:
     """Where a cluster is, which of its topics are ours, and what was set by the URL.
 
-    ``settings`` may hold secrets, as may ``url``: neither is ever shown.
+    ``formats`` are the topics that hold no JSON, by schemas of the ``registry``. ``settings``, ``url`` and
+    ``registry`` may hold secrets: none of them is ever shown.
     """
 
     servers: str
@@ -55,6 +57,8 @@ class Address:
     transactions: bool = False
     structured: bool = False
     timeout_seconds: float = 10.0
+    formats: Mapping[str, Topic] = field(default_factory=dict)
+    registry: str = field(default="", repr=False)
     settings: Mapping[str, str] = field(default_factory=dict, repr=False)
     url: str = field(default="", repr=False)
 
@@ -93,9 +97,13 @@ def parse_address(url: str, environment: Mapping[str, str] | None = None) -> Add
             f"Cannot open 'kafka://{servers}': setting {refused[0]!r} is what its guarantees rest on. "
             f"Leave it out."
         )
+    prefix = given.pop("prefix", "")
+    formats = _formats(servers, given, prefix)
     return Address(
         servers,
-        prefix=given.pop("prefix", ""),
+        prefix=prefix,
+        formats=formats,
+        registry=given.pop("registry", ""),
         partitions=int(_number(servers, given, "partitions", PARTITIONS_DEFAULT, least=1)),
         replication=int(_number(servers, given, "replication", -1, least=-1)),
         creates=_one_of(servers, given, "create", ("adapter", "broker")) == "adapter",
@@ -105,6 +113,18 @@ def parse_address(url: str, environment: Mapping[str, str] | None = None) -> Add
         settings=given,
         url=url,
     )
+
+
+def _formats(servers: str, given: dict[str, str], prefix: str) -> dict[str, Topic]:
+    """Return the topics that hold another format. Raises: InvalidInputError where the registry is missing."""
+    listed = {name: given.pop(name) for name in FORMATS if name in given}
+    found = topics_of(listed, given.pop("subjects", "topic"), prefix)
+    if bool(found) != bool(given.get("registry")):
+        raise InvalidInputError(
+            f"Cannot open 'kafka://{servers}': topics in Avro or Protobuf and a registry go together. "
+            f"Write both, like avro=orders&registry=http://localhost:8081."
+        )
+    return found
 
 
 def _from_environment(given: dict[str, str], environment: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,9 @@ from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaException, Producer
 
+from tropism.adapters.confluent.log import FormattedLog
+from tropism.adapters.confluent.registry import SchemaRegistry
+from tropism.adapters.confluent.topics import formats_of
 from tropism.adapters.ends import Ends
 from tropism.adapters.kafka.address import Address, parse_address
 from tropism.adapters.kafka.appending import Appender, Outgoing
@@ -272,16 +275,19 @@ class KafkaLog:
         return Producer(settings, logger=LOGGER)
 
 
-async def open_kafka(url: str) -> KafkaLog:
-    """Open a log on a Kafka cluster.
+async def open_kafka(url: str) -> KafkaLog | FormattedLog:
+    """Open a log on a Kafka cluster; where the URL names topics in other formats than JSON, through these.
 
     Raises: InvalidInputError if the URL says nothing usable; UnavailableError if no broker answers.
     """
     address = parse_address(url)
+    formats = formats_of(address.formats)
+    registry = SchemaRegistry(address.registry, address.timeout_seconds) if formats else None
     try:
-        log = KafkaLog(address)
+        plain = KafkaLog(address)
     except KafkaException as error:
         raise _unusable(address, error) from error
+    log = plain if registry is None else FormattedLog(plain, address.formats, formats, registry)
     try:
         await log.check()
     except BaseException:

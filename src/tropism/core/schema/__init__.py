@@ -1,0 +1,1 @@
+"""What events look like, and which changes of that code bears: pure functions over JSON Schemas."""
