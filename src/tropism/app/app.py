@@ -28,6 +28,7 @@ class App:
 
     ``events`` names further event types, such as those that only other systems handle.
     ``ignore_unknown`` leaves events of unknown types alone instead of putting them among the dead letters.
+    ``record_bytes_max`` is how large its events may be: a log that takes no such event is refused at start.
 
     Raises: InvalidInputError if two parts share a name.
     """
@@ -41,6 +42,7 @@ class App:
         models: Sequence[Learner] = (),
         events: Sequence[type[Event]] = (),
         ignore_unknown: bool = False,
+        record_bytes_max: int | None = None,
     ) -> None:
         self.name = name
         self.views = tuple(views)
@@ -48,6 +50,7 @@ class App:
         self.services = (*services, *(service for model in models for service in model.services))
         self.events = tuple(events)
         self.ignore_unknown = ignore_unknown
+        self.record_bytes_max = record_bytes_max
         _check_names("service", [service.name for service in self.services])
         _check_names("view", [view.name for view in _views(self)])
         _check_names("model", [model.name for model in self.models])

@@ -19,8 +19,9 @@ from tropism.core.time import iso
 from tropism.ports.opening import open_url, without_secrets
 from tropism.ports.platform import Platform
 from tropism.runtime.dead import CONSUMER, dead_letters
-from tropism.runtime.emulations import emulations
+from tropism.runtime.emulations import emulations, site_of
 from tropism.runtime.lag import lag_of
+from tropism.runtime.needs import findings, needs_of
 from tropism.runtime.options import REMEMBER_SECONDS
 from tropism.runtime.runtime import check, with_repartitions
 
@@ -50,6 +51,15 @@ class ConsumerReport(msgspec.Struct):
     started: bool
 
 
+class NeedReport(msgspec.Struct):
+    """Something the app needs of its log: who asks for it, and how it is met."""
+
+    need: str
+    by: str
+    how: str
+    words: str
+
+
 class Report(msgspec.Struct):
     """All that was found."""
 
@@ -61,6 +71,7 @@ class Report(msgspec.Struct):
     extras_missing: dict[str, list[str]] = {}
     app: str | None = None
     ports: dict[str, PortReport] = {}
+    needs: list[NeedReport] = []
     emulations: list[str] = []
     consumers: list[ConsumerReport] = []
     dead_letters: dict[str, int] = {}
@@ -175,6 +186,7 @@ async def _examine_services(platform: Platform, app: App | None, report: Report)
         for service in services:
             check(service)
         report.emulations = emulations(services, platform, REMEMBER_SECONDS)
+        _examine_needs(platform, app, report)
     except TropismError as error:
         report.problems.append(str(error))
     try:
@@ -183,6 +195,17 @@ async def _examine_services(platform: Platform, app: App | None, report: Report)
         report.consumers = await _consumers(platform, app, report.dead_letters)
     except TropismError as error:
         report.problems.append(str(error))
+
+
+def _examine_needs(platform: Platform, app: App | None, report: Report) -> None:
+    """Say how the log meets what the app needs, running live as 'tropism run' does."""
+    if app is None:
+        return
+    needs = needs_of(with_repartitions(app.services), record_bytes=app.record_bytes_max or 0)
+    for each in findings(needs, site_of(platform, REMEMBER_SECONDS)):
+        report.needs.append(NeedReport(each.need.name, each.need.by, each.how, each.words))
+        if each.how == "lacking":
+            report.problems.append(each.words)
 
 
 async def _consumers(platform: Platform, app: App | None, dead: dict[str, int]) -> list[ConsumerReport]:

@@ -21,6 +21,10 @@ def print_report(report: Report) -> None:
     opened = all(port.ok for port in report.ports.values())
     none = "No consumer has run here." if opened else "Consumers are not known while a port is not open."
     print_table(columns, consumers, none=none)
+    if report.needs:
+        print()
+        needs = ((each.need, each.by, each.how) for each in report.needs)
+        print_table(("need", "of", "met"), needs, none="")
     for extra, names in report.extras_missing.items():
         print(
             f"\nextra {extra!r} is not installed (lacks {', '.join(names)}): pip install 'tropism[{extra}]'"

@@ -68,6 +68,7 @@ async def serve(
                 ignore_unknown=app.ignore_unknown,
                 gave_up=_tell_given_up,
                 share=share,
+                record_bytes=app.record_bytes_max or 0,
             ),
         )
         await runtime.start()

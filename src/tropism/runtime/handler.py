@@ -83,6 +83,7 @@ class Handler:
     expires: str | None = None
     topic: str | None = None
     many: bool = False
+    delays: bool = False
 
     @property
     def views(self) -> tuple[View, ...]:

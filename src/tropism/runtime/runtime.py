@@ -16,9 +16,11 @@ from tropism.ports.platform import Platform
 from tropism.runtime.admission import source_topic
 from tropism.runtime.attempts import GaveUp
 from tropism.runtime.dividing import divide
+from tropism.runtime.emulations import site_of
 from tropism.runtime.following import TOPIC, follow
 from tropism.runtime.handler import Expired, Handler, Shape, Tick
 from tropism.runtime.inject import Output
+from tropism.runtime.needs import check_needs, needs_of
 from tropism.runtime.options import REMEMBER_SECONDS, WorkerOptions
 from tropism.runtime.patience import PatientLog, patiently
 from tropism.runtime.service import Service
@@ -41,7 +43,8 @@ class RuntimeOptions:
     at ``start_us``, and ticks with it; by default with the first fact. ``holder`` tells the processes
     that ask for leases apart. ``gave_up`` is told of every dead letter. ``share`` says which of how many
     workers of each service this is: the service must have been divided into so many. Where the log forgets
-    ids, services know them again for ``remember_seconds``.
+    ids, services know them again for ``remember_seconds``. ``record_bytes`` is the largest event that the
+    app says it publishes.
     """
 
     live: bool = True
@@ -56,6 +59,7 @@ class RuntimeOptions:
     gave_up: GaveUp | None = None
     share: tuple[int, int] = (0, 1)
     remember_seconds: float = REMEMBER_SECONDS
+    record_bytes: int = 0
 
 
 class Runtime:
@@ -91,8 +95,14 @@ class Runtime:
         for service in self.services:
             check(service)
         check_share(self.options)
+        self._check_needs()
         if not self.options.live:
             check_cycles(everyone, self.watermarks)
+
+    def _check_needs(self) -> None:
+        options = self.options
+        needs = needs_of(self.services, live=options.live, record_bytes=options.record_bytes)
+        check_needs(needs, site_of(self.platform, options.remember_seconds))
 
     async def start(self) -> None:
         """Create topics, take leases, and begin."""
