@@ -15,17 +15,21 @@ if TYPE_CHECKING:
     from tropism.runtime.batch import Batch
     from tropism.runtime.handler import Expired, Tick
     from tropism.runtime.inject import Output, State, use
+    from tropism.runtime.later import Cancel, Later
     from tropism.runtime.retry import Retry
+    from tropism.runtime.scheduled import delayed, scheduled
     from tropism.runtime.service import Service
     from tropism.runtime.view import Reader, View, age, count, last, mean, total
 
 __all__ = [
     "App",
     "Batch",
+    "Cancel",
     "Decider",
     "Envelope",
     "Event",
     "Expired",
+    "Later",
     "Model",
     "Outcome",
     "Output",
@@ -40,10 +44,12 @@ __all__ = [
     "age",
     "count",
     "days",
+    "delayed",
     "hours",
     "last",
     "mean",
     "minutes",
+    "scheduled",
     "seconds",
     "total",
     "use",
@@ -61,6 +67,8 @@ _HOMES = {
     "tropism.runtime.batch": ("Batch",),
     "tropism.runtime.handler": ("Expired", "Tick"),
     "tropism.runtime.inject": ("Output", "State", "use"),
+    "tropism.runtime.later": ("Cancel", "Later"),
+    "tropism.runtime.scheduled": ("delayed", "scheduled"),
     "tropism.runtime.retry": ("Retry",),
     "tropism.runtime.service": ("Service",),
     "tropism.runtime.view": ("Reader", "View", "age", "count", "last", "mean", "total"),

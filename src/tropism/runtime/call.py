@@ -13,8 +13,9 @@ from tropism.core.event import Event, topic_of
 from tropism.core.time import to_us
 from tropism.ports.state import Write
 from tropism.runtime.batch import Batch
-from tropism.runtime.handler import Expired, Handler, Injection, Shape, check_outputs, collect
+from tropism.runtime.handler import Expired, Handler, Injection, Shape, check_delays, check_outputs, collect
 from tropism.runtime.inject import Opened, Output, State, Subject
+from tropism.runtime.later import Cancel, Later, canceled, delayed
 from tropism.runtime.table import Table
 from tropism.runtime.values import Values
 from tropism.runtime.view import Reader, View
@@ -165,6 +166,8 @@ class Caller:
         return records
 
     def _record(self, handler: Handler, item: Item, ordinal: int, output: Output) -> Record:
+        if type(output) is not Output:
+            return self._later(handler, item, ordinal, output)
         if handler.topic is not None and item.record is not None:
             record = self._copy(handler, item, item.record, output)
         else:
@@ -172,6 +175,18 @@ class Caller:
             if output.subject is not None:
                 record = msgspec.structs.replace(record, subject=output.subject)
         return self._fitting(handler, output.event, record)
+
+    def _later(self, handler: Handler, item: Item, ordinal: int, output: Output) -> Record:
+        """Return, in place of a record, what is to be published later or canceled."""
+        check_delays(handler, output)
+        now_us = item.order_us if self._now_us is None else self._now_us()
+        logged = item.record is not None
+        if isinstance(output, Cancel):
+            return canceled(output, item.envelope, now_us, logged=logged)
+        assert isinstance(output, Later)  # noqa: S101 (there is no third kind)
+        plain = Output(output.event, output.by, output.subject)
+        record = self._record(handler, item, ordinal, plain)
+        return delayed(output, record, item.envelope, now_us, ordinal, logged=logged)
 
     def _fitting(self, handler: Handler, event: Event, record: Record) -> Record:
         """Return a record that the log can take. Raises: InvalidInputError if it is too large."""

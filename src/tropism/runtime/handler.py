@@ -13,6 +13,7 @@ from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
 from tropism.runtime.batch import Batch
 from tropism.runtime.inject import Output, State, Use
+from tropism.runtime.later import Cancel, is_delaying
 from tropism.runtime.retry import Retry
 from tropism.runtime.view import View
 
@@ -211,6 +212,11 @@ def output_types(function: Callable[..., Any], emits: Sequence[type[Event]] = ()
     return tuple(kind for kind in found if kind is not Event)
 
 
+def delays(function: Callable[..., Any]) -> bool:
+    """Say whether a handler's return annotation names something for later."""
+    return is_delaying(_hints(function).get("return"))
+
+
 def _walk(hint: Any) -> Iterator[type[Event]]:
     if isinstance(hint, type) and issubclass(hint, Event):
         yield hint
@@ -251,13 +257,27 @@ def _output(item: Any) -> Output:
     )
 
 
+def check_delays(handler: Handler, output: Output) -> None:
+    """Refuse what is for later where the handler's signature does not say so.
+
+    Raises: InvalidInputError.
+    """
+    if not handler.delays:
+        raise InvalidInputError(
+            f"Cannot publish {type(output).__name__!r} from {handler.name!r}: its return type names nothing "
+            f"for later. Write Later[...] or Cancel there."
+        )
+
+
 def check_outputs(handler: Handler, outputs: Sequence[Output]) -> None:
     """Refuse an event that the handler's signature does not announce.
 
     Raises: InvalidInputError.
     """
     for output in outputs:
-        if not isinstance(output.event, handler.outputs):
+        if not isinstance(output.event, handler.outputs) and not (
+            handler.delays and isinstance(output, Cancel)
+        ):
             raise InvalidInputError(
                 f"Cannot publish {type(output.event).__name__!r} from {handler.name!r}: its return type "
                 f"names {[kind.__name__ for kind in handler.outputs]}. Add the event there."

@@ -15,6 +15,7 @@ from tropism.runtime.handler import (
     Shape,
     Tick,
     analyse,
+    delays,
     output_types,
 )
 from tropism.runtime.retry import Retry
@@ -76,6 +77,7 @@ class Service:
                     many=shape in MANY,
                     injections=injections,
                     outputs=output_types(function, emits),
+                    delays=delays(function),
                     retry=retry or Retry(),
                     guarantee=guarantee,
                     timeout_seconds=timeout_seconds,
@@ -139,6 +141,7 @@ class Service:
                     shape=Shape.ONE,
                     injections=injections,
                     outputs=output_types(function, emits),
+                    delays=delays(function),
                     retry=retry or Retry(),
                     timeout_seconds=timeout_seconds,
                     **more,
