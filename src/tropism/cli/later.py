@@ -23,7 +23,7 @@ class Later:
 
 
 def later_of(at: str | None, after: str | None, name: str | None, time: str | None) -> Later | None:
-    """Return what the options say of a later time. Raises: InvalidInputError if they contradict each other."""
+    """Return what the options say of a later time. Raises: InvalidInputError where they contradict."""
     if at is None and after is None:
         if name is None:
             return None
@@ -39,8 +39,8 @@ def scheduled_by(app: App, event: Event, later: Later, now_us: int) -> Scheduled
     keeps = {each for service in app.services if service.name == SERVICE for each in service.emits}
     if kind not in keeps:
         raise NotSupportedError(
-            f"Cannot publish event type {kind.event_type!r} later: app {app.name!r} has no service that keeps "
-            f"it. Add delayed({kind.__name__}) to its services."
+            f"Cannot publish event type {kind.event_type!r} later: app {app.name!r} has no service that "
+            f"keeps it. Add delayed({kind.__name__}) to its services."
         )
     due_us = instant_of(later.at) if later.at is not None else now_us + _span_us(later.after or "")
     if not is_plausible(due_us):

@@ -8,6 +8,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from tropism.core.cron import Cron
 from tropism.core.envelope import Envelope
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
@@ -79,7 +80,7 @@ class Handler:
     timeout_seconds: float = 60.0
     batch_count_max: int = 1024
     by: Callable[[Any], str] | None = None
-    every: timedelta | None = None
+    every: timedelta | Cron | None = None
     tick_key: str = ""
     expires: str | None = None
     topic: str | None = None
