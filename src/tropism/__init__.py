@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tropism.adapters.outbox import create_outbox, create_outbox_async, publish_in, publish_in_async
     from tropism.app.app import App
     from tropism.core.envelope import Envelope
     from tropism.core.errors import TropismError
@@ -43,12 +44,16 @@ __all__ = [
     "View",
     "age",
     "count",
+    "create_outbox",
+    "create_outbox_async",
     "days",
     "delayed",
     "hours",
     "last",
     "mean",
     "minutes",
+    "publish_in",
+    "publish_in_async",
     "scheduled",
     "seconds",
     "total",
@@ -56,6 +61,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "tropism.adapters.outbox": ("create_outbox", "create_outbox_async", "publish_in", "publish_in_async"),
     "tropism.app.app": ("App",),
     "tropism.core.envelope": ("Envelope",),
     "tropism.core.errors": ("TropismError",),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tropism.cli import dead_letters, demo, dev, doctor, events, models, new, run, whatif
+from tropism.cli import dead_letters, demo, dev, doctor, events, models, new, relay, run, whatif
 from tropism.cli.extras import extra_of, told_missing
 from tropism.core.errors import TropismError
 
@@ -21,6 +21,7 @@ commands = typer.Typer(
 commands.command("new")(new.new)
 commands.command("dev")(dev.dev)
 commands.command("run")(run.run)
+commands.command("relay")(relay.relay)
 commands.add_typer(events.commands, name="events")
 commands.add_typer(dead_letters.commands, name="dead-letters")
 commands.add_typer(models.commands, name="models")

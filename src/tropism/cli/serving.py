@@ -9,6 +9,7 @@ from tropism.app.app import App
 from tropism.app.platform import open_platform, read_settings
 from tropism.cli.console import say, visible
 from tropism.cli.discovery import place_of, types_of
+from tropism.cli.relaying import relay_all
 from tropism.core.errors import InvalidInputError
 from tropism.runtime.dead import DeadLetter
 from tropism.runtime.runtime import Runtime, RuntimeOptions
@@ -56,7 +57,8 @@ async def serve(
     if not services:
         raise InvalidInputError(f"Cannot run app {app.name!r}: it has no services. Add one to it.")
     stop = Stop()
-    async with open_platform(read_settings()) as platform:
+    settings = read_settings()
+    async with open_platform(settings) as platform:
         runtime = Runtime(
             services,
             platform,
@@ -75,8 +77,13 @@ async def serve(
         # Whoever watches this process hears its beat until the last event is finished.
         beating = asyncio.ensure_future(beat())
         try:
+            urls = settings.outbox if share[0] == 0 else ()
             await first_of(
-                stop.asked.wait(), runtime.wait(), _announce(app, runtime), asyncio.shield(beating)
+                stop.asked.wait(),
+                runtime.wait(),
+                _announce(app, runtime),
+                asyncio.shield(beating),
+                relay_all(urls, platform),
             )
             if stop.asked.is_set():
                 say(f"Finishing what is in flight, for at most {drain_seconds:g} s.")
