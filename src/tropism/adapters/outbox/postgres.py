@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, Notify
+from psycopg import AsyncConnection
 
 from tropism.adapters.outbox.rows import CHANNEL, COLUMNS, TABLE, record_of_row
 from tropism.adapters.postgres.errors import translated
@@ -33,7 +33,6 @@ class PostgresOutgoing:
         self._url = url
         self._shown = without_secrets(url).partition("?")[0]
         self._connection: AsyncConnection | None = None
-        self._told = False
 
     @property
     def name(self) -> str:
@@ -44,7 +43,6 @@ class PostgresOutgoing:
         """Return the first records."""
 
         async def read(connection: AsyncConnection) -> Sequence[Waiting]:
-            self._told = False
             cursor = await connection.execute(_READ.encode(), (count_max,))
             return [Waiting(row[0], record_of_row(row[1:])) for row in await cursor.fetchall()]
 
@@ -63,9 +61,9 @@ class PostgresOutgoing:
         """Return when there may be more."""
 
         async def listen(connection: AsyncConnection) -> None:
-            if not self._told:
-                async for _ in connection.notifies(timeout=min(seconds, LOOK_SECONDS), stop_after=1):
-                    pass
+            # What was told while rows were read or removed is kept by the connection, and ends this at once.
+            async for _ in connection.notifies(timeout=min(seconds, LOOK_SECONDS), stop_after=1):
+                pass
 
         await self._run(listen)
 
@@ -92,17 +90,12 @@ class PostgresOutgoing:
         connection = await AsyncConnection.connect(
             self._url, autocommit=True, connect_timeout=10, application_name="tropism relay"
         )
-        connection.add_notify_handler(self._hear)
         try:
             await connection.execute(f"LISTEN {CHANNEL}".encode())
         except BaseException:
             await connection.close()
             raise
         return connection
-
-    def _hear(self, _: Notify) -> None:
-        # What is told while rows are read or removed would be lost to whoever waits only afterwards.
-        self._told = True
 
     def _translated(self, error: psycopg.Error) -> Exception:
         found = translated(error, f"read outbox {self._shown!r}")

@@ -114,7 +114,8 @@ def _alchemy_dialect(connection: Any) -> Dialect:
 
 def _alchemy_commits(connection: Any) -> bool:
     engine = getattr(connection.dialect, "_on_connect_isolation_level", None)
-    return bool("AUTOCOMMIT" in {engine, connection.get_execution_options().get("isolation_level")})
+    plain = getattr(connection, "sync_connection", None) or connection
+    return "AUTOCOMMIT" in {engine, plain.get_execution_options().get("isolation_level")}
 
 
 def _psycopg_commits(connection: Any) -> bool:
