@@ -5,10 +5,12 @@ it: a crash in between publishes it again, under its id. Per key the order is th
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from tropism.core.errors import ConflictError, FencedError, InvalidInputError, UnavailableError
+from tropism.ports.clock import Clock
+from tropism.ports.log import Log
 from tropism.ports.outgoing import Outgoing, Waiting
 from tropism.ports.platform import Platform
 from tropism.ports.state import Lease
@@ -48,6 +50,18 @@ async def relay(
                 await state.release(lease)
 
 
+async def publish_once(outgoing: Outgoing, log: Log, clock: Clock | None = None) -> int:
+    """Publish what an outbox holds now, and return how many: for a program that does so by itself.
+
+    Nobody else may do so at the same time. Raises: UnavailableError, where no clock says how long to wait.
+    """
+    published = 0
+    while page := await outgoing.waiting(PAGE):
+        await _publish(outgoing, log, clock, page)
+        published += len(page)
+    return published
+
+
 async def _publish_all(outgoing: Outgoing, platform: Platform, lease: Lease, lease_seconds: float) -> None:
     """Publish for as long as the lease is held. Raises: FencedError when it is lost."""
     clock, renewed = platform.clock, platform.clock.monotonic()
@@ -58,24 +72,28 @@ async def _publish_all(outgoing: Outgoing, platform: Platform, lease: Lease, lea
                 renewed = clock.monotonic()
         page = await patiently(clock, lambda: outgoing.waiting(PAGE))
         if page:
-            await _publish(outgoing, platform, page)
+            await _publish(outgoing, platform.log, clock, page)
         else:
             await outgoing.wait(lease_seconds / 3)
 
 
-async def _publish(outgoing: Outgoing, platform: Platform, page: Sequence[Waiting]) -> None:
+async def _publish(outgoing: Outgoing, log: Log, clock: Clock | None, page: Sequence[Waiting]) -> None:
     """Publish records in order, then take them out; one that no log takes is put aside by itself."""
+    records = [each.record for each in page]
     try:
-        records = [each.record for each in page]
-        await patiently(platform.clock, lambda: platform.log.append(records))
+        await _surely(clock, lambda: log.append(records))
     except InvalidInputError as error:
         if len(page) > 1:
             half = len(page) // 2
-            await _publish(outgoing, platform, page[:half])
-            await _publish(outgoing, platform, page[half:])
+            await _publish(outgoing, log, clock, page[:half])
+            await _publish(outgoing, log, clock, page[half:])
             return
         cause = str(error)
         LOGGER.warning("Outbox %r puts aside event %r: %s", outgoing.name, page[0].record.id, cause)
-        await patiently(platform.clock, lambda: outgoing.refuse(page[0].place, cause))
+        await _surely(clock, lambda: outgoing.refuse(page[0].place, cause))
         return
-    await patiently(platform.clock, lambda: outgoing.remove([each.place for each in page]))
+    await _surely(clock, lambda: outgoing.remove([each.place for each in page]))
+
+
+async def _surely(clock: Clock | None, call: Callable[[], Awaitable[object]]) -> None:
+    await (call() if clock is None else patiently(clock, call))
