@@ -5,6 +5,8 @@ import re
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
+from datetime import datetime
+from urllib.parse import unquote
 
 import psycopg
 import pytest
@@ -201,6 +203,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_stored(file):
             ([Paid(order="a"), Paid(order=3)], {}, "Construct it with values that fit"),
             ([Paid(order="a")], {"ids": ["1", "2"]}, "Give each event one, or none"),
             ([Paid(order="a\0")], {}, "holds U\\+0000"),
+            ([Paid(order="a")], {"at": datetime(2026, 1, 1)}, "names no time zone"),  # noqa: DTZ001
         ]:
             with pytest.raises(InvalidInputError, match=fact):
                 publish_in(connection, events, **more)
@@ -292,6 +295,27 @@ def test_a_transaction_that_commits_late_is_not_skipped(postgres_url):
             (found,) = await outgoing.waiting(10)
             assert found.record.id == "late"
             assert found.place < page[0].place
+
+    asyncio.run(main())
+
+
+def test_outboxes_are_told_apart_and_no_password_is_shown(postgres_url):
+    """The name of an outbox has host and database; a schema is where its table is looked for."""
+    with closing(psycopg.connect(postgres_url)) as connection:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS till; SET search_path TO till")
+        create_outbox(connection)
+        publish_in(connection, Paid(order="a"), ids=["till"])
+        connection.commit()
+
+    async def main():
+        async with open_outgoing(f"{postgres_url}&schema=till&password=secret") as outgoing:
+            assert waiting_ids(await outgoing.waiting(10)) == ["till"]
+            assert unquote(re.search(r"host=([^&]+)", postgres_url)[1]) in outgoing.name
+            assert "secret" not in outgoing.name
+        with pytest.raises(InvalidInputError) as raised:
+            async with open_outgoing("postgresql://u:secret@[h/d"):
+                pass
+        assert "secret" not in str(raised.value)
 
     asyncio.run(main())
 

@@ -117,6 +117,25 @@ def test_run_publishes_what_the_settings_name(shop, url):
     assert shop.events("books") == [{"order": "a", "amount": 7}]
 
 
+def test_doctor_tells_of_outboxes_and_of_what_no_log_takes(shop, url):
+    """How much waits is told; what was put aside is a problem, and so is an outbox that cannot be read."""
+    shop.write("tropism.toml", f'app = "shop:app"\n[outbox]\nurls = {json.dumps([url])}\n')
+    with closing(opened(url)) as connection:
+        publish_in(connection, [Paid(order="a"), Paid(order="b"), Paid(order="c")])
+        connection.commit()
+    (told,) = shop.run("doctor", "--json").json["outboxes"]
+    assert (told["waiting"], told["refused"]) == (3, 0)
+    with closing(opened(url)) as connection:
+        connection.execute("UPDATE tropism_outbox SET refused = 'too large' WHERE subject = 'b'")
+        connection.commit()
+    report = shop.run("doctor", "--json", code=1).json
+    assert any("Cannot publish 1 events of outbox" in problem for problem in report["problems"])
+    assert "2 events wait, 1 were put aside" in shop.run("doctor", code=1).out
+    nowhere = {"TROPISM_OUTBOX": f"sqlite:///{shop.path}/none.db"}
+    report = shop.run("doctor", "--json", code=1, **nowhere).json
+    assert any("Make its table with create_outbox" in problem for problem in report["problems"])
+
+
 def test_outboxes_that_cannot_be_meant_are_refused(shop):
     """No outbox, another database, a list that holds no text: each is told with its remedy."""
     assert "no outbox is named" in shop.run("relay", code=1).err

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from tropism.adapters.local.clock import SystemClock
+from tropism.adapters.outbox import open_outgoing
 from tropism.app.app import App
 from tropism.app.platform import PORTS, Settings, port_of, read_settings
 from tropism.cli.discovery import app_name, load_app
@@ -51,6 +52,14 @@ class ConsumerReport(msgspec.Struct):
     started: bool
 
 
+class OutboxReport(msgspec.Struct):
+    """One outbox of another program: how many events wait there, and how many no log takes."""
+
+    name: str
+    waiting: int
+    refused: int
+
+
 class NeedReport(msgspec.Struct):
     """Something the app needs of its log: who asks for it, and how it is met."""
 
@@ -73,6 +82,7 @@ class Report(msgspec.Struct):
     ports: dict[str, PortReport] = {}
     needs: list[NeedReport] = []
     emulations: list[str] = []
+    outboxes: list[OutboxReport] = []
     consumers: list[ConsumerReport] = []
     dead_letters: dict[str, int] = {}
 
@@ -92,6 +102,7 @@ async def examine(named: str | None) -> Report:
             # Whatever is not there yet is looked at where it leaves no trace.
             looked = stack.enter_context(elsewhere(settings))
             await _examine_ports(settings, looked, app, report, stack)
+        await _examine_outboxes(settings, report)
     report.ok = not report.problems
     return report
 
@@ -195,6 +206,22 @@ async def _examine_services(platform: Platform, app: App | None, report: Report)
         report.consumers = await _consumers(platform, app, report.dead_letters)
     except TropismError as error:
         report.problems.append(str(error))
+
+
+async def _examine_outboxes(settings: Settings, report: Report) -> None:
+    for url in settings.outbox:
+        try:
+            async with open_outgoing(url) as outgoing:
+                waiting, refused = await outgoing.depth()
+        except TropismError as error:
+            report.problems.append(str(error))
+            continue
+        report.outboxes.append(OutboxReport(outgoing.name, waiting, refused))
+        if refused:
+            report.problems.append(
+                f"Cannot publish {refused} events of outbox {outgoing.name!r}: no log takes them. "
+                f"Read why in column 'refused' of its table, then mend or delete them."
+            )
 
 
 def _examine_needs(platform: Platform, app: App | None, report: Report) -> None:

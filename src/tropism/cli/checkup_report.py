@@ -25,6 +25,8 @@ def print_report(report: Report) -> None:
         print()
         needs = ((each.need, each.by, each.how) for each in report.needs)
         print_table(("need", "of", "met"), needs, none="")
+    for outbox in report.outboxes:
+        print(f"\noutbox {outbox.name}: {outbox.waiting} events wait, {outbox.refused} were put aside")
     for extra, names in report.extras_missing.items():
         print(
             f"\nextra {extra!r} is not installed (lacks {', '.join(names)}): pip install 'tropism[{extra}]'"

@@ -44,6 +44,10 @@ class Outgoing(Protocol):
         """Put aside, with the cause, a record that no log will ever take. Raises: UnavailableError."""
         ...
 
+    async def depth(self) -> tuple[int, int]:
+        """Return how many records wait, and how many were put aside. Raises: UnavailableError."""
+        ...
+
     async def wait(self, seconds: float) -> None:
         """Return when there may be more, at the latest after so long."""
         ...

@@ -95,10 +95,10 @@ class Delays:
         stored = await self._state.get(self._slots_namespace, slots) if slots else ()
         current = {slot: place.decode() for slot, place in zip(slots, stored, strict=True) if place}
         self._asking = None
-        if len(page) < PAGE:
-            self._whole = True
-        else:
+        if page:
             self._after = page[-1].key
+        # A page may be short for other reasons: only an empty one says that there is no more.
+        self._whole = not page
         self._take(found, {**current, **news.slots}, news)
 
     def _take(self, found: dict[str, Delayed], current: dict[str, str | None], news: _News) -> None:

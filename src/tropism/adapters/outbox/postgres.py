@@ -6,10 +6,10 @@ from typing import TypeVar
 import psycopg
 from psycopg import AsyncConnection
 
-from tropism.adapters.outbox.rows import CHANNEL, COLUMNS, TABLE, record_of_row
+from tropism.adapters.outbox.rows import CHANNEL, COLUMNS, DEPTH, TABLE, record_of_row
+from tropism.adapters.postgres.address import address_of
 from tropism.adapters.postgres.errors import translated
 from tropism.core.errors import CorruptError, UnavailableError
-from tropism.ports.opening import without_secrets
 from tropism.ports.outgoing import Waiting
 
 LOOK_SECONDS = 2.0
@@ -30,8 +30,11 @@ class PostgresOutgoing:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._shown = without_secrets(url).partition("?")[0]
+        self._address = address_of(url)
+        # Our own stores have a schema unless told; an outbox is where its writers' statements find it.
+        named = "schema=" in url.partition("?")[2]
+        self._schema = self._address.schema if named else None
+        self._shown = self._address.name
         self._connection: AsyncConnection | None = None
 
     @property
@@ -56,6 +59,15 @@ class PostgresOutgoing:
         """Keep a record that no log will ever take out of the way."""
         told = cause.replace("\0", "")
         await self._run(lambda connection: connection.execute(_REFUSE.encode(), (told, place)))
+
+    async def depth(self) -> tuple[int, int]:
+        """Return how many records wait, and how many were put aside."""
+
+        async def count(connection: AsyncConnection) -> tuple[int, int]:
+            row = await (await connection.execute(DEPTH.encode())).fetchone()
+            return (0, 0) if row is None else (row[0], row[1])
+
+        return await self._run(count)
 
     async def wait(self, seconds: float) -> None:
         """Return when there may be more."""
@@ -88,9 +100,11 @@ class PostgresOutgoing:
 
     async def _connect(self) -> AsyncConnection:
         connection = await AsyncConnection.connect(
-            self._url, autocommit=True, connect_timeout=10, application_name="tropism relay"
+            self._address.conninfo, autocommit=True, application_name="tropism relay"
         )
         try:
+            if self._schema is not None:
+                await connection.execute(f"SET search_path TO {self._schema}".encode())
             await connection.execute(f"LISTEN {CHANNEL}".encode())
         except BaseException:
             await connection.close()

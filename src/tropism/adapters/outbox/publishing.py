@@ -16,6 +16,7 @@ from tropism.adapters.outbox.sessions import (
     run,
     run_async,
 )
+from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
 from tropism.core.time import instant_us
 
@@ -95,5 +96,9 @@ def _rows(
     extensions: Mapping[str, str] | None,
 ) -> list[Row]:
     given = [events] if isinstance(events, Event) else events
+    if at is not None and at.tzinfo is None:
+        raise InvalidInputError(
+            f"Cannot publish as of {at.isoformat()}: it names no time zone. Give it one, such as UTC."
+        )
     time_us = SystemClock().now_us() if at is None else instant_us(at)
     return rows_of(given, time_us=time_us, source=source, ids=ids, extensions=extensions)

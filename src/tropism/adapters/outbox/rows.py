@@ -21,6 +21,8 @@ TABLE = "tropism_outbox"
 CHANNEL = "tropism_outbox"
 COLUMNS = ("event_id", "type", "topic", "subject", "time_us", "data", "source", "extensions")
 
+DEPTH = f"SELECT count(*) - count(refused), count(refused) FROM {TABLE}"
+
 LOCK_CLASS = 0x74706F78
 LOCKS = 1024
 """Keys share so many locks: a transaction of many keys does not fill the server's table of locks."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from tropism.adapters.outbox.rows import COLUMNS, TABLE, record_of_row
+from tropism.adapters.outbox.rows import COLUMNS, DEPTH, TABLE, record_of_row
 from tropism.core.errors import InvalidInputError, UnavailableError
 from tropism.ports.outgoing import Waiting
 
@@ -51,6 +51,11 @@ class SqliteOutgoing:
     async def refuse(self, place: int, cause: str) -> None:
         """Keep a record that no log will ever take out of the way."""
         await self._run(lambda sql: sql.execute(_REFUSE, (cause, place)))
+
+    async def depth(self) -> tuple[int, int]:
+        """Return how many records wait, and how many were put aside."""
+        waiting, refused = await self._run(lambda sql: sql.execute(DEPTH).fetchone())
+        return waiting, refused
 
     async def wait(self, seconds: float) -> None:
         """Return when there may be more."""
