@@ -11,6 +11,7 @@ from tropism.adapters.memory import MemoryCompute
 from tropism.core.codec import Codec, record_of
 from tropism.core.time import instant_us, moment, to_us
 from tropism.ports.platform import Platform
+from tropism.runtime import delays as delays_module
 from tropism.runtime.dividing import divide
 from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.testing.simulation import OPTIONS, Simulation
@@ -171,6 +172,60 @@ def test_in_event_time_the_same_log_gives_the_same_however_it_is_read(chunk: int
         assert await one.digest("reminders", "counts") == await other.digest("reminders", "counts")
         await one.stop()
         await other.stop()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["live", "event time"])
+def test_far_more_than_fits_in_memory_is_published_in_order_also_after_a_crash(
+    live: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for a few, what is due later is left in the store, read again in time, and published once."""
+    monkeypatch.setattr(delays_module, "PAGE", 3)
+    monkeypatch.setattr(delays_module, "HELD_MAX", 5)
+
+    async def main() -> None:
+        desk = services()[0]
+        simulation = Simulation([desk], options=replace(OPTIONS, live=live, partitions=2), start_us=START)
+        codec = simulation.runtime.codec
+        events = [Asked(who="a", minutes=1 + (n * 7) % 50 // 3, n=n) for n in range(50)]
+        await simulation.store.log.append(
+            [record_of(e, codec.encode(e), id=f"{e.n}", time_us=START + e.n) for e in events]
+        )
+        await simulation.start()
+        await simulation.run_until(START + MINUTE // 2)
+        await simulation.crash()
+        await simulation.advance_to(END)
+        await simulation.run_until(END)
+        found = await reminded(simulation)
+        assert sorted(n for _, n, _ in found) == list(range(50))
+        if not live:
+            wanted = sorted(events, key=lambda e: (e.minutes, e.n))
+            assert [(n, at) for _, n, at in found] == [(e.n, e.minutes) for e in wanted]
+        assert await left(simulation) == []
+        await simulation.stop()
+
+    asyncio.run(main())
+
+
+def test_live_what_is_due_soon_does_not_wait_for_the_next_look() -> None:
+    """A worker at rest wakes for what a handler just gave, however short the delay."""
+
+    async def main() -> None:
+        async with testing.run(App("desk", services=services()), live=True) as t:
+            await t.advance(seconds=13)
+            await t.publish(Asked(who="a", minutes=7 / 60, n=1), Asked(who="b", minutes=0.5 / 60, n=2))
+            await t.advance(seconds=0.4)
+            await t.publish(Asked(who="c", minutes=0.25 / 60, n=3))
+            await t.advance(seconds=20)
+            assert [
+                (r.event.n, (r.time - datetime(2024, 1, 1, tzinfo=UTC)).total_seconds())
+                for r in t.all(Reminded)
+            ] == [
+                (2, 13.5),
+                (3, 13.65),
+                (1, 20.0),
+            ]
 
     asyncio.run(main())
 

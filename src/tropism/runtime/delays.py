@@ -1,14 +1,17 @@
 """Events that are kept until they are due: in the state by due time, the next ones in memory."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from tropism.core.envelope import Record
+from tropism.ports.clock import Clock
 from tropism.ports.state import Entry, State, Write
 from tropism.runtime.later import Canceled, Delayed, decode, encode, published
 from tropism.runtime.service import Service
 from tropism.runtime.shares import ALL_KEYS, Share
+from tropism.runtime.waiting import first_of
 from tropism.runtime.watermarks import FOREVER_US
 
 PAGE = 1000
@@ -63,6 +66,7 @@ class Delays:
         self._asking: _News | None = None
         self._writes: dict[tuple[str, str], Write] = {}
         self._admitted_us = -FOREVER_US
+        self._sooner = asyncio.Event()
         self.used = used
 
     # -- reading ----------------------------------------------------------------------------------
@@ -114,8 +118,15 @@ class Delays:
     def _hold(self, place: str, each: Delayed) -> None:
         self._held[place] = each
         heappush(self._next, place)
+        if self._next[0] == place:
+            self._sooner.set()
         if each.slot:
             self._slots[each.slot] = place
+
+    def sleep(self, clock: Clock, seconds: float) -> Awaitable[None]:
+        """Wait so long, or until something is due sooner than all that was known when this was called."""
+        self._sooner.clear()
+        return first_of(clock.sleep(seconds), self._sooner.wait()) if self.used else clock.sleep(seconds)
 
     # -- deciding ---------------------------------------------------------------------------------
 
@@ -171,11 +182,11 @@ class Delays:
             self._bound()
 
     def _publish(self, until_us: int, outputs: list[Record]) -> None:
-        until_us = min(until_us, self.horizon_us)
-        while (next_us := self.next_us) is not None and next_us <= until_us:
+        known_us = min(until_us, self.horizon_us)
+        while (next_us := self.next_us) is not None and next_us <= known_us:
             place = self._next[0]
             record = self._held[place]
-            outputs.append(published(record, next_us if self._now_us is None else max(until_us, next_us)))
+            outputs.append(published(record, next_us if self._now_us is None else until_us))
             self._drop(place)
             if record.slot:
                 self._empty(record.slot)
@@ -235,7 +246,7 @@ async def open_delays(
 ) -> Delays:
     """Return what a service has for later: unused where none of its handlers delays, and nothing is left."""
     used = any(handler.delays for handler in service.handlers) or bool(await _left(service, state))
-    return Delays(service.name, state, now_us=now_us, share=share, used=used)
+    return Delays(service.name, state, now_us=now_us, share=share, held_max=HELD_MAX, used=used)
 
 
 async def _left(service: Service, state: State) -> list[Entry]:

@@ -324,7 +324,7 @@ class Worker:
         await first_of(
             self._stopping.wait(),
             self._platform.log.wait_beyond(ends),
-            self._platform.clock.sleep(self._until_tick()),
+            self._delays.sleep(self._platform.clock, self._until_tick()),
         )
 
     def _until_tick(self) -> float:
