@@ -6,7 +6,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tropism import App, Cancel, Event, Expired, Later, Service, State, Tick, hours, minutes, testing, use
+from tropism import (
+    App,
+    Cancel,
+    Event,
+    Expired,
+    Later,
+    Service,
+    State,
+    Tick,
+    hours,
+    minutes,
+    seconds,
+    testing,
+    use,
+)
 from tropism.adapters.memory import MemoryCompute
 from tropism.core.codec import Codec, record_of
 from tropism.core.time import instant_us, moment, to_us
@@ -220,7 +234,8 @@ def test_live_what_is_due_soon_does_not_wait_for_the_next_look() -> None:
     async def main() -> None:
         async with testing.run(App("slow", services=[service]), live=True) as t:
             await t.publish(Asked(who="a", minutes=2 / 60))
-            await t.advance(seconds=13)
+            # Time passes and the worker rests, though the handler has not ended.
+            await t.simulation.advance_to(instant_us(t.now) + to_us(seconds(13)))
             gate.set()
             await t.advance(seconds=20)
             assert (t.only(Reminded).time.minute, t.only(Reminded).time.second) == (0, 15)
