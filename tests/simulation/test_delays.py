@@ -158,7 +158,7 @@ def test_a_crash_at_every_call_loses_none_and_doubles_none(live: bool, apart: bo
         points = 2 * calm.faults.calls
         await calm.stop()
         # Live, most calls are looks at nothing: a sample of them, of either parity, is enough.
-        for point in range(0, points, points // 30 | 1 if live else 1):
+        for point in range(0, points, points // 20 | 1 if live else 1):
             crashed = await run(live=live, apart=apart, crash_at=point)
             where = f"crash at point {point}, {crashed.faults.names[point // 2]}"
             found = await reminded(crashed)

@@ -82,8 +82,9 @@ class SqliteOutgoing:
         try:
             if self._connection is None:
                 # A file that is not there yet is the user's to make.
+                place = f"{self._path.resolve().as_uri()}?mode=rw"
                 self._connection = sqlite3.connect(
-                    f"file:{self._path}?mode=rw", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
+                    place, uri=True, timeout=BUSY_SECONDS, check_same_thread=False
                 )
             with self._connection as sql:
                 return work(sql)
