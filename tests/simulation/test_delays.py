@@ -88,7 +88,9 @@ EVENTS = [
     (3, Withdrawn(who="c", name="nothing")),
     (4, Asked(who="c", minutes=0, n=7)),
     (5, Asked(who="b", minutes=3, name="z", n=8)),
-    (12, Withdrawn(who="b", name="z")),  # too late
+    *((8, Asked(who="d", minutes=500, n=n)) for n in (20, 21, 22)),
+    (8, Withdrawn(who="b", name="z")),  # too late: it is due at this very moment
+    (8, Asked(who="b", minutes=500, name="z", n=23)),
     (12, Asked(who="a", minutes=1_000_000, n=9)),  # two years
 ]
 WANTED = [("a", 2, 5), ("a", 1, 10), ("b", 8, 8), ("b", 4, 21), ("c", 6, 2), ("c", 7, 4)]
@@ -138,7 +140,8 @@ def test_each_is_published_when_it_is_due_in_order_unless_it_was_canceled_or_put
     async def main() -> None:
         simulation = await run(live=live)
         assert await reminded(simulation) == WANTED
-        (far,) = await left(simulation)
+        *near, far, slot = await left(simulation)
+        assert (len(near), len(slot)) == (4, 32)
         assert far.startswith(f"{START + 1_000_012 * MINUTE + 2**62:020}/")
         counted = await simulation.records("counts")
         assert len(counted) == len(WANTED)

@@ -83,6 +83,12 @@ class Delays:
             heappop(self._next)
         return _due_us(self._next[0]) if self._next else None
 
+    @property
+    def wake_us(self) -> int | None:
+        """When to look again, None where the commit that publishes what is due will say so."""
+        next_us = self.next_us
+        return None if next_us is None or next_us <= self._admitted_us else next_us
+
     async def refill(self) -> None:
         """Have the next ones in memory: as many pages as it takes to know the very next."""
         while not self._whole:
@@ -124,7 +130,7 @@ class Delays:
             self._slots[each.slot] = place
 
     def sleep(self, clock: Clock, seconds: float) -> Awaitable[None]:
-        """Wait so long, or until something is due sooner than all that was known when this was called."""
+        """Wait so long, or until it is known anew when the next one is due."""
         self._sooner.clear()
         return first_of(clock.sleep(seconds), self._sooner.wait()) if self.used else clock.sleep(seconds)
 
@@ -155,7 +161,7 @@ class Delays:
             if isinstance(record, Delayed):
                 self._delay(record, outputs, until_us)
             elif isinstance(record, Canceled):
-                self._publish(min(record.when_us, until_us), outputs)
+                self._publish(self._decided_us(record.when_us, until_us), outputs)
                 self._empty(record.slot)
             else:
                 outputs.append(record)
@@ -163,8 +169,7 @@ class Delays:
         writes.extend(self._writes.values())
 
     def _delay(self, record: Delayed, outputs: list[Record], until_us: int) -> None:
-        # What is due when a handler is called is published before whatever that decides.
-        self._publish(min(record.when_us, until_us), outputs)
+        self._publish(self._decided_us(record.when_us, until_us), outputs)
         if record.slot:
             self._empty(record.slot)
         if record.due_us <= record.when_us:
@@ -181,6 +186,13 @@ class Delays:
             self._hold(place, record)
             self._bound()
 
+    def _decided_us(self, when_us: int, until_us: int) -> int:
+        """Return up to when what is due comes before what a handler decided at a moment.
+
+        In event time that is the moment itself, also where a step ends in the middle of its events.
+        """
+        return when_us if self._now_us is None else min(when_us, until_us)
+
     def _publish(self, until_us: int, outputs: list[Record]) -> None:
         known_us = min(until_us, self.horizon_us)
         while (next_us := self.next_us) is not None and next_us <= known_us:
@@ -190,6 +202,7 @@ class Delays:
             self._drop(place)
             if record.slot:
                 self._empty(record.slot)
+            self._sooner.set()
 
     def _empty(self, slot: str) -> None:
         """Forget what is in a slot; a place that only the store knows is found stale when its turn comes."""

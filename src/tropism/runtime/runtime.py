@@ -304,6 +304,7 @@ def _repartition(handler: Handler) -> Service:
             many=True,
             injections=(),
             outputs=handler.events,
+            delays=False,
             by=None,
             topic=topic,
         )

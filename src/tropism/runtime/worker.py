@@ -328,7 +328,7 @@ class Worker:
         )
 
     def _until_tick(self) -> float:
-        due_us = sooner(self._admission.next_tick_us(), self._delays.next_us)
+        due_us = sooner(self._admission.next_tick_us(), self._delays.wake_us)
         longest = self._expiring.look_seconds
         if due_us is None:
             return longest
