@@ -19,5 +19,5 @@ async def relay_all(urls: Sequence[str], platform: Platform) -> None:
     async with AsyncExitStack() as stack:
         opened = [await stack.enter_async_context(open_outgoing(url)) for url in dict.fromkeys(urls)]
         for each in opened:
-            say(f"Publishing what outbox {each.name} holds.")
+            say(f"Outbox {each.name}: published from here, unless another process was first.")
         await first_of(asyncio.Event().wait(), *(relay(each, platform, holder=holder) for each in opened))

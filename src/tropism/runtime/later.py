@@ -46,6 +46,11 @@ class Later(Output, Generic[E]):
                 f"Cannot publish {what!r} later: it needs either a delay or a moment. "
                 f"Write Later(event, minutes(5)) or Later(event, at=moment)."
             )
+        if not isinstance(delay, timedelta | None) or not isinstance(at, datetime | None):
+            raise InvalidInputError(
+                f"Cannot publish {what!r} later: {delay if at is None else at!r} is no duration or moment. "
+                f"Write Later(event, minutes(5)) or Later(event, at=moment)."
+            )
         if at is not None and at.tzinfo is None:
             raise InvalidInputError(
                 f"Cannot publish {what!r} later: {at.isoformat()} names no time zone. Give it one, as in "

@@ -207,6 +207,8 @@ def test_a_clock_that_jumps_publishes_nothing_early_by_its_own_time_and_nothing_
         (lambda: Later(Reminded(who="a")), "either a delay or a moment"),
         (lambda: Later(Reminded(who="a"), minutes(1), at=datetime.now(UTC)), "either a delay or a moment"),
         (lambda: Later(Reminded(who="a"), at=datetime(2026, 1, 1)), "names no time zone"),  # noqa: DTZ001
+        (lambda: Later(Reminded(who="a"), 5), "5 is no duration or moment"),
+        (lambda: Later(Reminded(who="a"), at="2026-01-01"), "'2026-01-01' is no duration or moment"),
         (lambda: Later(Reminded(who="a"), minutes(1), name=""), "is no text of some length"),
         (lambda: Cancel(Reminded, ""), "is no text of some length"),
         (lambda: Cancel(Reminded, None), "is no text of some length"),
