@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tropism.adapters.outbox import create_outbox, create_outbox_async, publish_in, publish_in_async
     from tropism.app.app import App
     from tropism.core.envelope import Envelope
     from tropism.core.errors import TropismError
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from tropism.runtime.handler import Expired, Tick
     from tropism.runtime.inject import Output, State, use
     from tropism.runtime.joins import join_as_of, join_interval
+    from tropism.runtime.later import Cancel, Later
     from tropism.runtime.retry import Retry
+    from tropism.runtime.scheduled import delayed, scheduled
     from tropism.runtime.service import Service
     from tropism.runtime.view import Reader, View, age, count, last, mean, total
     from tropism.runtime.windows import session, sliding, tumbling
@@ -27,11 +30,13 @@ if TYPE_CHECKING:
 __all__ = [
     "App",
     "Batch",
+    "Cancel",
     "Closed",
     "Decider",
     "Envelope",
     "Event",
     "Expired",
+    "Later",
     "Model",
     "Outcome",
     "Output",
@@ -45,7 +50,10 @@ __all__ = [
     "View",
     "age",
     "count",
+    "create_outbox",
+    "create_outbox_async",
     "days",
+    "delayed",
     "distinct",
     "event",
     "first",
@@ -57,8 +65,11 @@ __all__ = [
     "mean",
     "minimum",
     "minutes",
+    "publish_in",
+    "publish_in_async",
     "quantile",
     "ratio",
+    "scheduled",
     "seconds",
     "session",
     "sliding",
@@ -69,6 +80,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "tropism.adapters.outbox": ("create_outbox", "create_outbox_async", "publish_in", "publish_in_async"),
     "tropism.app.app": ("App",),
     "tropism.core.envelope": ("Envelope",),
     "tropism.core.errors": ("TropismError",),
@@ -84,6 +96,8 @@ _HOMES = {
     "tropism.runtime.handler": ("Expired", "Tick"),
     "tropism.runtime.inject": ("Output", "State", "use"),
     "tropism.runtime.joins": ("join_as_of", "join_interval"),
+    "tropism.runtime.later": ("Cancel", "Later"),
+    "tropism.runtime.scheduled": ("delayed", "scheduled"),
     "tropism.runtime.retry": ("Retry",),
     "tropism.runtime.service": ("Service",),
     "tropism.runtime.view": ("Reader", "View", "age", "count", "last", "mean", "total"),

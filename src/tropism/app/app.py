@@ -34,6 +34,7 @@ class App:
     one of theirs, 100 by default.
     ``compatibility`` says what changes of an event type's schema may be started with: backward, forward, full
     or none, for all types or by type; those that a mapping does not name are backward compatible.
+    ``record_bytes_max`` is how large its events may be: a log that takes no such event is refused at start.
 
     Raises: InvalidInputError if two parts share a name.
     """
@@ -49,6 +50,7 @@ class App:
         ignore_unknown: bool = False,
         hops_max: float | None = None,
         compatibility: str | Mapping[Any, str] = DEFAULT,
+        record_bytes_max: int | None = None,
     ) -> None:
         check_budget(f"app {name!r}", hops_max)
         self.name = name
@@ -60,6 +62,7 @@ class App:
         self.ignore_unknown = ignore_unknown
         self.compatibility = compatibility
         modes_of(compatibility)
+        self.record_bytes_max = record_bytes_max
         _check_names("service", [service.name for service in self.services])
         _check_names("view", [view.name for view in _views(self)])
         _check_names("model", [model.name for model in self.models])

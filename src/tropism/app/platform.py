@@ -26,11 +26,13 @@ class Settings:
     state: str = "sqlite:///./.tropism/tropism.db"
     blobs: str = "file:./.tropism/blobs"
     compute: str = "process:"
+    outbox: tuple[str, ...] = ()
+    """Databases in which other programs leave events to be published."""
 
 
 _WITHOUT_QUEUES = {"kafka", "nats"}
 
-PORTS = tuple(field.name for field in fields(Settings))
+PORTS = tuple(field.name for field in fields(Settings) if field.name != "outbox")
 
 
 def read_settings(folder: Path = Path(), environment: Mapping[str, str] | None = None) -> Settings:
@@ -49,6 +51,7 @@ def read_settings(folder: Path = Path(), environment: Mapping[str, str] | None =
             raise InvalidInputError(
                 f"Cannot read {str(path)!r}: {error.strerror}. Make it a file that you may read."
             ) from error
+    outbox = _outbox(path, found.pop("outbox", ()))
     unknown = sorted(set(found) - set(PORTS) - {"app"})
     if unknown:
         raise InvalidInputError(
@@ -65,9 +68,24 @@ def read_settings(folder: Path = Path(), environment: Mapping[str, str] | None =
         url = variables.get(f"TROPISM_{port.upper()}")
         if url:
             found[port] = url
+    named = variables.get("TROPISM_OUTBOX", "").split()
     if "state" in found and found["state"].partition(":")[0] not in _WITHOUT_QUEUES:
         found.setdefault("queue", found["state"])
-    return replace(Settings(), **{port: found[port] for port in PORTS if port in found})
+    chosen = {port: found[port] for port in PORTS if port in found}
+    return replace(Settings(), **chosen, outbox=tuple(named) or outbox)
+
+
+def _outbox(path: Path, found: Any) -> tuple[str, ...]:
+    """Return the URLs of outboxes: one, several, or those that a table calls urls."""
+    if isinstance(found, dict) and set(found) == {"urls"}:
+        found = found["urls"]
+    urls = [found] if isinstance(found, str) else found
+    if not isinstance(urls, list | tuple) or not all(isinstance(url, str) for url in urls):
+        raise InvalidInputError(
+            f"Cannot read {str(path)!r}: outbox is neither a URL nor a list of them. "
+            f'Write outbox = ["postgresql://user@host/database"].'
+        )
+    return tuple(urls)
 
 
 @asynccontextmanager

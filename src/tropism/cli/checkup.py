@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from tropism.adapters.local.clock import SystemClock
+from tropism.adapters.outbox import open_outgoing
 from tropism.app.app import App
 from tropism.app.platform import PORTS, Settings, port_of, read_settings
 from tropism.cli.discovery import app_name, load_app
@@ -21,9 +22,10 @@ from tropism.ports.platform import Platform
 from tropism.runtime import schemas
 from tropism.runtime.cycles import notes_of
 from tropism.runtime.dead import CONSUMER, dead_letters
-from tropism.runtime.emulations import emulations
+from tropism.runtime.emulations import emulations, site_of
 from tropism.runtime.lag import lag_of
 from tropism.runtime.late import late_of
+from tropism.runtime.needs import findings, needs_of
 from tropism.runtime.options import REMEMBER_SECONDS
 from tropism.runtime.runtime import check, with_repartitions
 
@@ -56,6 +58,23 @@ class ConsumerReport(msgspec.Struct):
     """How many events came too late for each of its views, where any did."""
 
 
+class OutboxReport(msgspec.Struct):
+    """One outbox of another program: how many events wait there, and how many no log takes."""
+
+    name: str
+    waiting: int
+    refused: int
+
+
+class NeedReport(msgspec.Struct):
+    """Something the app needs of its log: who asks for it, and how it is met."""
+
+    need: str
+    by: str
+    how: str
+    words: str
+
+
 class Report(msgspec.Struct):
     """All that was found."""
 
@@ -67,8 +86,10 @@ class Report(msgspec.Struct):
     extras_missing: dict[str, list[str]] = {}
     app: str | None = None
     ports: dict[str, PortReport] = {}
+    needs: list[NeedReport] = []
     emulations: list[str] = []
     notes: list[str] = []
+    outboxes: list[OutboxReport] = []
     consumers: list[ConsumerReport] = []
     dead_letters: dict[str, int] = {}
 
@@ -88,6 +109,7 @@ async def examine(named: str | None) -> Report:
             # Whatever is not there yet is looked at where it leaves no trace.
             looked = stack.enter_context(elsewhere(settings))
             await _examine_ports(settings, looked, app, report, stack)
+        await _examine_outboxes(settings, report)
     report.ok = not report.problems
     return report
 
@@ -186,6 +208,7 @@ async def _examine_services(platform: Platform, app: App | None, report: Report)
         for service in services:
             check(service)
         report.emulations = emulations(services, platform, REMEMBER_SECONDS)
+        _examine_needs(platform, app, report)
     except TropismError as error:
         report.problems.append(str(error))
     try:
@@ -194,6 +217,33 @@ async def _examine_services(platform: Platform, app: App | None, report: Report)
         report.consumers = await _consumers(platform, app, report.dead_letters)
     except TropismError as error:
         report.problems.append(str(error))
+
+
+async def _examine_outboxes(settings: Settings, report: Report) -> None:
+    for url in settings.outbox:
+        try:
+            async with open_outgoing(url) as outgoing:
+                waiting, refused = await outgoing.depth()
+        except TropismError as error:
+            report.problems.append(str(error))
+            continue
+        report.outboxes.append(OutboxReport(outgoing.name, waiting, refused))
+        if refused:
+            report.problems.append(
+                f"Cannot publish {refused} events of outbox {outgoing.name!r}: no log takes them. "
+                f"Read why in column 'refused' of its table, then mend or delete them."
+            )
+
+
+def _examine_needs(platform: Platform, app: App | None, report: Report) -> None:
+    """Say how the log meets what the app needs, running live as 'tropism run' does."""
+    if app is None:
+        return
+    needs = needs_of(with_repartitions(app.services), record_bytes=app.record_bytes_max or 0)
+    for each in findings(needs, site_of(platform, REMEMBER_SECONDS)):
+        report.needs.append(NeedReport(each.need.name, each.need.by, each.how, each.words))
+        if each.how == "lacking":
+            report.problems.append(each.words)
 
 
 async def _consumers(platform: Platform, app: App | None, dead: dict[str, int]) -> list[ConsumerReport]:

@@ -1,5 +1,7 @@
 """A checkup for people."""
 
+from collections.abc import Iterator
+
 from tropism.cli.checkup import Report
 from tropism.cli.console import print_table
 
@@ -7,6 +9,21 @@ from tropism.cli.console import print_table
 def print_report(report: Report) -> None:
     """Print what was found, problems last."""
     print(f"tropism {report.tropism}, Python {report.python}, app {report.app or '(none named)'}\n")
+    _print_ports(report)
+    print()
+    _print_consumers(report)
+    if report.needs:
+        print()
+        needs = ((each.need, each.by, each.how) for each in report.needs)
+        print_table(("need", "of", "met"), needs, none="")
+    for line in _remarks(report):
+        print(f"\n{line}")
+    print(f"\n{'All is well.' if report.ok else f'{len(report.problems)} to mend:'}")
+    for problem in report.problems:
+        print(f"- {problem}")
+
+
+def _print_ports(report: Report) -> None:
     ports = ((n, p.url, "ok" if p.ok else "FAILED", p.adapter, p.owner) for n, p in report.ports.items())
     print_table(("port", "url", "", "adapter", "owned by"), ports, none="No ports were opened.")
     for name, port in report.ports.items():
@@ -14,7 +31,9 @@ def print_report(report: Report) -> None:
             print(f"\n{name}: {port.durability}")
         if port.format:
             print(f"{name}: {port.format}.")
-    print()
+
+
+def _print_consumers(report: Report) -> None:
     consumers = (
         (c.name, c.behind, c.watermark, c.dead_letters, "" if c.started else "never ran")
         for c in report.consumers
@@ -23,17 +42,17 @@ def print_report(report: Report) -> None:
     opened = all(port.ok for port in report.ports.values())
     none = "No consumer has run here." if opened else "Consumers are not known while a port is not open."
     print_table(columns, consumers, none=none)
+
+
+def _remarks(report: Report) -> Iterator[str]:
     for consumer in report.consumers:
         for view, count in consumer.late.items():
-            print(f"\nlate: {count:,} events came too late for view {view!r} of {consumer.name!r}")
+            yield f"late: {count:,} events came too late for view {view!r} of {consumer.name!r}"
+    for outbox in report.outboxes:
+        yield f"outbox {outbox.name}: {outbox.waiting} events wait, {outbox.refused} were put aside"
     for extra, names in report.extras_missing.items():
-        print(
-            f"\nextra {extra!r} is not installed (lacks {', '.join(names)}): pip install 'tropism[{extra}]'"
-        )
+        yield f"extra {extra!r} is not installed (lacks {', '.join(names)}): pip install 'tropism[{extra}]'"
     for emulation in report.emulations:
-        print(f"\nemulated: {emulation}")
+        yield f"emulated: {emulation}"
     for note in report.notes:
-        print(f"\nnote: {note}")
-    print(f"\n{'All is well.' if report.ok else f'{len(report.problems)} to mend:'}")
-    for problem in report.problems:
-        print(f"- {problem}")
+        yield f"note: {note}"

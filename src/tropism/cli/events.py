@@ -64,15 +64,35 @@ def publish(
     time: Annotated[
         str | None, typer.Option("--time", help="When it became known, ISO 8601; otherwise now.")
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="TIME", help="Publish it at this moment, ISO 8601, and not now."),
+    ] = None,
+    after: Annotated[
+        str | None,
+        typer.Option("--in", metavar="DURATION", help="Publish it after so long, such as 90m or 2d."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", help="With --at or --in: replaces what is waiting under its key and this name."
+        ),
+    ] = None,
     source: Annotated[str, typer.Option("--source", help="Who says so.")] = "/tropism/cli",
     app: AppOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Publish one event, checked against its type in the app."""
+    """Publish one event, checked against its type in the app.
+
+    With --at or --in it becomes an event later: the app's service 'delayed' keeps it until then, so one of
+    the app's services must be delayed(...) with its type.
+    """
+    from tropism.cli.later import later_of
     from tropism.cli.publish import publish_one, read_data
 
+    later = later_of(at, after, name, time)
     payload = read_data(data, file)
-    finish(publish_one(type, payload, id=id, time=time, source=source, app=app, json=json))
+    finish(publish_one(type, payload, id=id, time=time, source=source, app=app, json=json, later=later))
 
 
 @commands.command("import")

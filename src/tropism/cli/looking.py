@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from tropism.app.platform import PORTS, Settings, open_platform
 from tropism.ports.platform import Platform
@@ -28,7 +29,8 @@ def elsewhere(settings: Settings) -> Iterator[Settings]:
     with TemporaryDirectory(prefix="tropism-") as folder:
         urls = {port: getattr(settings, port) for port in PORTS}
         places = {url: f"{folder}/{number}" for number, url in enumerate(dict.fromkeys(urls.values()))}
-        yield replace(settings, **{port: as_it_is(_moved(url, places[url])) for port, url in urls.items()})
+        moved: dict[str, Any] = {port: as_it_is(_moved(url, places[url])) for port, url in urls.items()}
+        yield replace(settings, **moved)
 
 
 def as_it_is(url: str) -> str:

@@ -15,6 +15,7 @@ from tropism.cli import (
     events,
     models,
     new,
+    relay,
     replay,
     run,
     schema,
@@ -35,6 +36,7 @@ commands = typer.Typer(
 commands.command("new")(new.new)
 commands.command("dev")(dev.dev)
 commands.command("run")(run.run)
+commands.command("relay")(relay.relay)
 commands.add_typer(events.commands, name="events")
 commands.add_typer(dead_letters.commands, name="dead-letters")
 commands.add_typer(models.commands, name="models")

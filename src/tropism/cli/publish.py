@@ -7,11 +7,13 @@ from pathlib import Path
 from tropism.app.platform import open_platform, read_settings
 from tropism.cli.console import aside, print_json, say
 from tropism.cli.discovery import load_app, types_of
+from tropism.cli.later import Later, instant_of, scheduled_by
 from tropism.core.codec import Codec, describe, record_of
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError, NotFoundError
 from tropism.core.event import Event
-from tropism.core.time import IMPLAUSIBLE, days, is_plausible, iso, parse_iso, to_us
+from tropism.core.time import days, iso, to_us
+from tropism.runtime.scheduled import Scheduled
 
 DAY_US = to_us(days(1))
 
@@ -52,9 +54,11 @@ async def publish_one(
     source: str,
     app: str | None,
     json: bool,
+    later: Later | None = None,
 ) -> None:
     """Check an event against its type, store it, and say whether it was new."""
-    codec = types_of(load_app(app))
+    found = load_app(app)
+    codec = types_of(found)
     if type not in codec.types:
         raise NotFoundError(
             f"Cannot publish event type {type!r}: the app does not know it. "
@@ -66,13 +70,18 @@ async def publish_one(
         id = id or uuid.uuid4().hex
         with aside():
             event = _event(codec, type, data)
+            if later is not None:
+                event = scheduled_by(found, event, later, now_us)
             record = record_of(event, codec.encode(event), id=id, time_us=time_us, source=source)
         new = bool(await platform.log.append([record]))
     if time_us > now_us + DAY_US:
         say(f"Careful: {iso(time_us)} lies ahead. Views count it, and all behind it, only from then on.")
     if json:
         told = {"id": id, "type": type, "topic": record.topic, "subject": record.subject}
-        print_json({**told, "time": iso(time_us), "new": new})
+        due = {"due": iso(event.due_us)} if isinstance(event, Scheduled) else {}
+        print_json({**told, "time": iso(time_us), "new": new, **due})
+    elif new and isinstance(event, Scheduled):
+        say(f"Scheduled {type} {id!r}: it is published at {iso(event.due_us)}.")
     elif new:
         say(f"Published {type} {id!r} in topic {record.topic!r}.")
     else:
@@ -89,18 +98,3 @@ def _event(codec: Codec, type: str, data: bytes) -> Event:
             f"Cannot publish event type {type!r}: {fact}. Pass an object with the fields of its class."
         ) from error
     return event
-
-
-def instant_of(text: str) -> int:
-    """Return a time given on the command line. Raises: InvalidInputError."""
-    try:
-        time_us = parse_iso(text)
-    except ValueError as error:
-        raise _no_time(text, "is not ISO 8601") from error
-    if not is_plausible(time_us):
-        raise _no_time(text, IMPLAUSIBLE)
-    return time_us
-
-
-def _no_time(text: str, fact: str) -> InvalidInputError:
-    return InvalidInputError(f"Cannot read time {text!r}: it {fact}. Write it like 2026-01-31T12:00:00Z.")

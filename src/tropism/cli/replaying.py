@@ -9,8 +9,8 @@ from tropism.app.app import App
 from tropism.app.platform import read_settings
 from tropism.cli.console import aside, print_json
 from tropism.cli.discovery import load_app, types_of
+from tropism.cli.later import instant_of
 from tropism.cli.looking import open_to_look
-from tropism.cli.publish import instant_of
 from tropism.cli.replay_report import print_report
 from tropism.cli.replays import file_of, open_replay
 from tropism.cli.sources import files_of_services

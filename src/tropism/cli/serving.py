@@ -10,6 +10,7 @@ from tropism.app.platform import open_platform, read_settings
 from tropism.app.schemas import register_schemas
 from tropism.cli.console import say, visible
 from tropism.cli.discovery import place_of, types_of
+from tropism.cli.relaying import relay_all
 from tropism.core.codec import Codec
 from tropism.core.errors import InvalidInputError
 from tropism.ports.platform import Platform
@@ -67,8 +68,8 @@ async def serve(
     if not services:
         raise InvalidInputError(f"Cannot run app {app.name!r}: it has no services. Add one to it.")
     stop = Stop()
-    codec = types_of(app)
-    async with open_platform(read_settings()) as platform:
+    codec, settings = types_of(app), read_settings()
+    async with open_platform(settings) as platform:
         await _register(app, codec, platform)
         runtime = Runtime(
             services,
@@ -82,6 +83,7 @@ async def serve(
                 gave_up=_tell_given_up,
                 share=share,
                 hops_max=app.hops_max,
+                record_bytes=app.record_bytes_max or 0,
             ),
         )
         for note in notes_of(app.services, app.hops_max, services) if share[0] == 0 else ():
@@ -91,8 +93,14 @@ async def serve(
         beating = asyncio.ensure_future(beat())
         try:
             more = [] if beside is None else [beside(platform)]
+            urls = settings.outbox if share[0] == 0 else ()
             await first_of(
-                stop.asked.wait(), runtime.wait(), _announce(app, runtime), asyncio.shield(beating), *more
+                stop.asked.wait(),
+                runtime.wait(),
+                _announce(app, runtime),
+                asyncio.shield(beating),
+                relay_all(urls, platform),
+                *more,
             )
             if stop.asked.is_set():
                 say(f"Finishing what is in flight, for at most {drain_seconds:g} s.")

@@ -10,8 +10,8 @@ import msgspec
 from tropism.app.platform import open_platform, read_settings
 from tropism.cli.console import say, visible
 from tropism.cli.discovery import load_app, types_of
+from tropism.cli.later import instant_of
 from tropism.cli.looking import open_to_look
-from tropism.cli.publish import instant_of
 from tropism.core.cloudevents import cloud_event
 from tropism.core.envelope import Stored
 from tropism.core.errors import NotFoundError

@@ -6,8 +6,8 @@ import msgspec
 
 from tropism.app.platform import read_settings
 from tropism.cli.console import print_json, print_table
+from tropism.cli.later import instant_of
 from tropism.cli.looking import open_to_look
-from tropism.cli.publish import instant_of
 from tropism.core.errors import InvalidInputError
 from tropism.core.time import iso
 from tropism.models.events import Rollout, Served

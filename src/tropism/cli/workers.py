@@ -14,7 +14,10 @@ from tropism.cli.supervisor import Options, Supervisor
 from tropism.core.errors import ConflictError
 from tropism.ports.platform import Platform
 from tropism.runtime.dividing import divide
+from tropism.runtime.emulations import site_of
 from tropism.runtime.lag import lag_of
+from tropism.runtime.needs import check_needs, needs_of
+from tropism.runtime.options import REMEMBER_SECONDS
 from tropism.runtime.runtime import Runtime
 from tropism.runtime.scaling import Learned, Load, Scaling, drain_seconds, learn, wanted
 from tropism.runtime.service import Service
@@ -44,6 +47,8 @@ async def run_workers(
     options = Options(path, drain_seconds, HANG_SECONDS, None, BACKOFF_SECONDS_MAX, reload=False)
     async with open_platform(read_settings()) as platform:
         runtime = Runtime(services, platform, types=types_of(app).types.values(), producers=app.services)
+        needs = needs_of(runtime.services, processes=count, autoscaled=scaling is not None)
+        check_needs(needs, site_of(platform, REMEMBER_SECONDS))
         await runtime.create_topics()
         pool = _Pool(platform, runtime.services, Supervisor(options, partial(_arguments, services, options)))
         try:

@@ -8,7 +8,6 @@ import msgspec
 from tropism.core.codec import Codec
 from tropism.core.envelope import Envelope, Record, Stored
 from tropism.core.errors import InvalidInputError
-from tropism.core.time import to_us
 from tropism.ports.state import Entry
 from tropism.runtime.call import FORGET
 from tropism.runtime.closings import Closings
@@ -21,6 +20,7 @@ from tropism.runtime.service import Service
 from tropism.runtime.shares import Share
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
+from tropism.runtime.ticking import moments, next_us
 from tropism.runtime.work import Delivery, Item
 
 Admitted = tuple[Item, tuple[Delivery, ...]]
@@ -306,13 +306,11 @@ class Admission:
             first_us = self._ticked.get(handler.name, self._cursor.first_us)
             if first_us is None or handler.every is None:
                 continue
-            period_us = to_us(handler.every)
-            numbers = range(first_us // period_us + 1, until_us // period_us + 1)
             # Live, a worker that was away for a year owes one tick, not thousands.
-            owed = numbers if self._now_us is None else numbers[-1:]
-            ticks.extend(self._tick(handler, number * period_us) for number in owed)
-            if numbers:
-                self._ticked[handler.name] = numbers[-1] * period_us
+            times_us = moments(handler.every, first_us, until_us, last=self._now_us is not None)
+            ticks.extend(self._tick(handler, time_us) for time_us in times_us)
+            if times_us:
+                self._ticked[handler.name] = times_us[-1]
         return ticks
 
     def _tick(self, handler: Handler, time_us: int) -> Due:
@@ -326,12 +324,12 @@ class Admission:
     def next_tick_us(self) -> int | None:
         """Return when the next tick is due, or a window closes; None if nothing does."""
         due = [
-            (self._ticked.get(h.name, self._cursor.first_us or 0) // to_us(h.every) + 1) * to_us(h.every)
+            next_us(h.every, self._ticked.get(h.name, self._cursor.first_us or 0))
             for h in self._ticking
             if h.every is not None
         ]
-        closes_us = self._closings.next_us()
-        return min(due if closes_us is None else [*due, closes_us], default=None)
+        due.append(self._closings.next_us())
+        return min((each for each in due if each is not None), default=None)
 
 
 def _unknown(_: bytes) -> Any:

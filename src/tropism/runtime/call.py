@@ -12,8 +12,9 @@ from tropism.core.time import to_us
 from tropism.ports.state import Write
 from tropism.runtime.batch import Batch
 from tropism.runtime.carrying import Carry
-from tropism.runtime.handler import Expired, Handler, Injection, Shape, check_outputs, collect
+from tropism.runtime.handler import Expired, Handler, Injection, Shape, check_delays, check_outputs, collect
 from tropism.runtime.inject import Opened, Output, State, Subject
+from tropism.runtime.later import Cancel, Later, canceled, delayed
 from tropism.runtime.tables import Kept
 from tropism.runtime.values import Values
 from tropism.runtime.view import Reader, View
@@ -170,6 +171,8 @@ class Caller:
         return records
 
     def _record(self, handler: Handler, item: Item, ordinal: int, output: Output) -> Record:
+        if type(output) is not Output:
+            return self._later(handler, item, ordinal, output)
         if handler.topic is not None and item.record is not None:
             record = self._copy(handler, item, item.record, output)
         else:
@@ -180,6 +183,18 @@ class Caller:
         if self._check is not None:
             self._check(record)
         return record
+
+    def _later(self, handler: Handler, item: Item, ordinal: int, output: Output) -> Record:
+        """Return, in place of a record, what is to be published later or canceled."""
+        check_delays(handler, output)
+        now_us = item.order_us if self._now_us is None else self._now_us()
+        logged = item.record is not None
+        if isinstance(output, Cancel):
+            return canceled(output, item.envelope, now_us, logged=logged)
+        assert isinstance(output, Later)  # noqa: S101 (there is no third kind)
+        plain = Output(output.event, output.by, output.subject)
+        record = self._record(handler, item, ordinal, plain)
+        return delayed(output, record, item.envelope, now_us, ordinal, logged=logged)
 
     def _copy(self, handler: Handler, item: Item, record: Record, output: Output) -> Record:
         """Return a copy under another key: the same fact, so it keeps its id, and who said it."""

@@ -16,6 +16,7 @@ from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Lease, Position, Write
 from tropism.runtime.call import namespace_of
 from tropism.runtime.cursor import Cursor, Progress, places_of
+from tropism.runtime.delays import Delays
 from tropism.runtime.following import reached
 from tropism.runtime.handler import Expired
 from tropism.runtime.inject import Opened
@@ -65,6 +66,7 @@ class Committer:
         start_us: int,
         announces: bool,
         outbox: Outbox | None,
+        delays: Delays,
     ) -> None:
         self._service = service
         self._consumer = consumer
@@ -83,6 +85,7 @@ class Committer:
         self._gone = 0
         """How many items of the queue have left it, though others are in front of them."""
         self._outbox = outbox
+        self._delays = delays
         self._committing = 0
         self._expiring: set[tuple[str, str]] = set()
         self._admitted_us = start_us
@@ -202,6 +205,8 @@ class Committer:
                 step.writes += item.writes
             if item.outputs:
                 step.outputs += item.outputs
+        if self._delays.used:
+            self._delays.step(step.outputs, step.writes, step.frontier_us)
         self._add_resources(step)
         if not self._live:
             step.outputs.sort(key=lambda record: record.time_us)

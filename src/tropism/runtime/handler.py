@@ -8,11 +8,13 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from tropism.core.cron import Cron
 from tropism.core.envelope import Envelope
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event, is_event_type
 from tropism.runtime.batch import Batch
 from tropism.runtime.inject import Output, State, Use
+from tropism.runtime.later import Cancel, is_delaying
 from tropism.runtime.retry import Retry
 from tropism.runtime.view import View
 
@@ -79,12 +81,13 @@ class Handler:
     batch_count_max: int = 1024
     batch_age_seconds: float = 0.0
     by: Callable[[Any], str] | None = None
-    every: timedelta | None = None
+    every: timedelta | Cron | None = None
     tick_key: str = ""
     expires: str | None = None
     closes: View | None = None
     topic: str | None = None
     many: bool = False
+    delays: bool = False
 
     @property
     def is_timed(self) -> bool:
@@ -222,6 +225,11 @@ def output_types(function: Callable[..., Any], emits: Sequence[type[Event]] = ()
     return tuple(kind for kind in found if kind is not Event)
 
 
+def delays(function: Callable[..., Any]) -> bool:
+    """Say whether a handler's return annotation names something for later."""
+    return is_delaying(_hints(function).get("return"))
+
+
 def _walk(hint: Any) -> Iterator[type[Event]]:
     if is_event_type(hint) or hint is Event:
         yield hint
@@ -262,13 +270,27 @@ def _output(item: Any) -> Output:
     )
 
 
+def check_delays(handler: Handler, output: Output) -> None:
+    """Refuse what is for later where the handler's signature does not say so.
+
+    Raises: InvalidInputError.
+    """
+    if not handler.delays:
+        raise InvalidInputError(
+            f"Cannot publish {type(output).__name__!r} from {handler.name!r}: its return type names nothing "
+            f"for later. Write Later[...] or Cancel there."
+        )
+
+
 def check_outputs(handler: Handler, outputs: Sequence[Output]) -> None:
     """Refuse an event that the handler's signature does not announce.
 
     Raises: InvalidInputError.
     """
     for output in outputs:
-        if not isinstance(output.event, handler.outputs):
+        if not isinstance(output.event, handler.outputs) and not (
+            handler.delays and isinstance(output, Cancel)
+        ):
             raise InvalidInputError(
                 f"Cannot publish {type(output.event).__name__!r} from {handler.name!r}: its return type "
                 f"names {[kind.__name__ for kind in handler.outputs]}. Add the event there."

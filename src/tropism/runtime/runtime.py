@@ -19,9 +19,11 @@ from tropism.runtime.closed import Closed
 from tropism.runtime.cycles import Guard, guards_of
 from tropism.runtime.declared import declare
 from tropism.runtime.dividing import divide
+from tropism.runtime.emulations import site_of
 from tropism.runtime.following import TOPIC, follow
 from tropism.runtime.handler import Expired, Handler, Shape, Tick
 from tropism.runtime.inject import Output, close_all
+from tropism.runtime.needs import check_needs, needs_of
 from tropism.runtime.options import REMEMBER_SECONDS, WorkerOptions
 from tropism.runtime.patience import PatientLog, patiently
 from tropism.runtime.service import Service
@@ -46,6 +48,7 @@ class RuntimeOptions:
     that ask for leases apart. ``gave_up`` is told of every dead letter. ``share`` says which of how many
     workers of each service this is: the service must have been divided into so many. Where the log forgets
     ids, services know them again for ``remember_seconds``. ``hops_max`` is the app's (see ``App``).
+    ``record_bytes`` is the largest event that the app says it publishes.
     """
 
     live: bool = True
@@ -61,6 +64,7 @@ class RuntimeOptions:
     share: tuple[int, int] = (0, 1)
     remember_seconds: float = REMEMBER_SECONDS
     hops_max: float | None = None
+    record_bytes: int = 0
 
 
 class Runtime:
@@ -97,8 +101,14 @@ class Runtime:
         for service in self.services:
             check(service)
         check_share(self.options)
+        self._check_needs()
         if not self.options.live:
             check_cycles(everyone, self.watermarks)
+
+    def _check_needs(self) -> None:
+        options = self.options
+        needs = needs_of(self.services, live=options.live, record_bytes=options.record_bytes)
+        check_needs(needs, site_of(self.platform, options.remember_seconds))
 
     async def start(self) -> None:
         """Create topics, take leases, and begin."""
@@ -308,6 +318,7 @@ def _repartition(handler: Handler) -> Service:
             many=True,
             injections=(),
             outputs=handler.events,
+            delays=False,
             by=None,
             topic=topic,
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from tropism.core.cron import Cron
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
 from tropism.runtime.closed import Closed, check_closes
@@ -16,6 +17,7 @@ from tropism.runtime.handler import (
     Shape,
     Tick,
     analyse,
+    delays,
     output_types,
 )
 from tropism.runtime.hops import check_budget
@@ -88,6 +90,7 @@ class Service:
                     many=shape in MANY,
                     injections=injections,
                     outputs=output_types(function, emits),
+                    delays=delays(function),
                     retry=retry or Retry(),
                     guarantee=guarantee,
                     timeout_seconds=timeout_seconds,
@@ -119,6 +122,26 @@ class Service:
                 f"Cannot tick every {period}: the shortest period is a second. Choose a longer one."
             )
         return self._special(Tick, retry, timeout_seconds, emits, every=period, tick_key=key)
+
+    def cron(
+        self,
+        expression: str,
+        *,
+        timezone: str = "UTC",
+        key: str = "",
+        retry: Retry | None = None,
+        timeout_seconds: float = 60.0,
+        emits: Sequence[type[Event]] = (),
+    ) -> Callable[[F], F]:
+        """Call the decorated function with a Tick whenever a cron expression of five fields says so.
+
+        As with ``every``, live it owes one tick after an outage, and in event time all of them. ``timezone``
+        is that of the calendar, such as ``America/New_York``; what it skips or repeats, ``Cron`` defines.
+
+        Raises: InvalidInputError if the expression or the time zone says nothing.
+        """
+        schedule = Cron.parse(expression, timezone)
+        return self._special(Tick, retry, timeout_seconds, emits, every=schedule, tick_key=key)
 
     def expired(
         self, state: str, *, retry: Retry | None = None, timeout_seconds: float = 60.0
@@ -170,6 +193,7 @@ class Service:
                     shape=Shape.ONE,
                     injections=injections,
                     outputs=output_types(function, emits),
+                    delays=delays(function),
                     retry=retry or Retry(),
                     timeout_seconds=timeout_seconds,
                     **more,

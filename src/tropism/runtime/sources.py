@@ -7,6 +7,7 @@ from datetime import timedelta
 from tropism.core.event import topic_of
 from tropism.ports.log import Partition
 from tropism.runtime.admission import source_topic
+from tropism.runtime.call import namespace_of
 from tropism.runtime.dead import redrive_topic
 from tropism.runtime.handler import Handler
 from tropism.runtime.inject import Resource
@@ -137,6 +138,16 @@ def resources_of(handlers: Iterable[Handler]) -> list[Resource]:
         if not isinstance(injection.source, View | str)
     }
     return list(found.values())
+
+
+def states_of(service: Service) -> dict[Handler, list[str]]:
+    """Return, per handler, in which namespaces the states lie that it is given."""
+    return {
+        handler: [
+            namespace_of(service.name, i.source) for i in handler.injections if isinstance(i.source, str)
+        ]
+        for handler in service.handlers
+    }
 
 
 def ttls_of(service: Service) -> dict[str, timedelta]:

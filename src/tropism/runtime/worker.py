@@ -15,12 +15,13 @@ from tropism.ports.state import Lease, Position, Write
 from tropism.runtime.admission import Admission, wanted_states
 from tropism.runtime.aside import Aside
 from tropism.runtime.attempts import Attempts
-from tropism.runtime.call import Caller, namespace_of
+from tropism.runtime.call import Caller
 from tropism.runtime.calls import Calls
 from tropism.runtime.carrying import carrying
 from tropism.runtime.commit import Committer, resource_namespace
 from tropism.runtime.cursor import Cursor, Fed, Place, Progress, cursor_of, fed_places
 from tropism.runtime.dead import DeadLetter
+from tropism.runtime.delays import open_delays, sooner
 from tropism.runtime.expiring import Expiring
 from tropism.runtime.inject import Resource, Site
 from tropism.runtime.intake import Intake, least
@@ -30,7 +31,7 @@ from tropism.runtime.outbox import open_outbox
 from tropism.runtime.patience import PatientLog, PatientState
 from tropism.runtime.seen import seen_by
 from tropism.runtime.service import Service
-from tropism.runtime.sources import Sources, resources_of, topics_of, ttls_of
+from tropism.runtime.sources import Sources, resources_of, states_of, topics_of, ttls_of
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
 from tropism.runtime.values import Values
@@ -72,12 +73,7 @@ class Worker:
         self._room = asyncio.Event()
         self._frontier_us = options.start_us - 1
         self._suspects = 0
-        self._stateful = {
-            handler: [
-                namespace_of(service.name, i.source) for i in handler.injections if isinstance(i.source, str)
-            ]
-            for handler in service.handlers
-        }
+        self._stateful = states_of(service)
 
     # -- starting ---------------------------------------------------------------------------------
 
@@ -101,6 +97,7 @@ class Worker:
         await self._tables.load()
         self._progress: dict[Stream, Progress] = {}
         outbox = await open_outbox(self._consumer, platform)
+        self._delays = await open_delays(self.service, platform.state, self._now_us, self._options.share)
         await self._open_intakes()
         self.opened = {r.name: await r.open(self._site(r)) for r in resources_of(self.service.handlers)}
         known_us = position.watermark_us
@@ -121,6 +118,7 @@ class Worker:
             start_us=self._frontier_us,
             announces=self._options.announces,
             outbox=outbox,
+            delays=self._delays,
         )
         self._expiring = Expiring(
             name,
@@ -330,11 +328,12 @@ class Worker:
         await first_of(
             self._stopping.wait(),
             self._platform.log.wait_beyond(ends),
-            self._platform.clock.sleep(self._until_tick()),
+            self._delays.sleep(self._platform.clock, self._until_tick()),
         )
 
     def _until_tick(self) -> float:
-        due_us, longest = self._admission.next_tick_us(), self._expiring.look_seconds
+        due_us = sooner(self._admission.next_tick_us(), self._delays.wake_us)
+        longest = self._expiring.look_seconds
         if due_us is None:
             return longest
         return min(longest, max(0.01, (due_us - self._platform.clock.now_us()) / MICROSECONDS))
@@ -345,10 +344,11 @@ class Worker:
         if lead_us < main_us and lead_us - self._frontier_us < least_us // STRIDES:
             # Whoever we wait for waits for us too: in strides, the two take few steps, and overlap.
             return self._frontier_us
-        return min(main_us, lead_us, self._expiring.bound_us)
+        return min(main_us, lead_us, self._expiring.bound_us, self._delays.horizon_us)
 
     async def _admit(self) -> bool:
         """Let the next chunk in, and say whether there was anything to do."""
+        await self._delays.refill()
         bound_us = FOREVER_US if self._live else self._bound_us()
         if not self._live and bound_us <= self._frontier_us:
             return False
@@ -374,6 +374,8 @@ class Worker:
             self._progress[stream].pass_to(offset)
         for namespace, keys in wanted_states(self._stateful, admitted).items():
             await self._values.load(namespace, keys)
+        if self._delays.admit(until_us):
+            self._committer.poke()
         await self._calls.start(admitted, until_us, touched=bool(arrivals))
         moved = until_us > self._frontier_us
         self._frontier_us = max(self._frontier_us, until_us)

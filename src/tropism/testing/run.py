@@ -202,7 +202,8 @@ def _simulation(
     app: App, options: RuntimeOptions, start_us: int, faults: Faults, real_seconds: float
 ) -> Simulation:
     """Return an app's services on memory, at the beginning of its time."""
-    options = replace(options, start_us=start_us, ignore_unknown=app.ignore_unknown, hops_max=app.hops_max)
+    options = replace(options, start_us=start_us, ignore_unknown=app.ignore_unknown)
+    options = replace(options, record_bytes=app.record_bytes_max or 0, hops_max=app.hops_max)
     kinds = (*app.events, *(kind for view in app.views for kind in view.on))
     return Simulation(app.services, kinds, options, start_us, faults, real_seconds)
 

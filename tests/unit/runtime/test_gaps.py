@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -140,6 +141,8 @@ def test_a_service_reads_on_over_gaps_and_rests_at_the_end(live: bool) -> None:
 
     async def main() -> None:
         clock, log = VirtualClock(), WeakLog()
+        # What it stands on keeps times exactly; without saying so it would be refused in event time.
+        log.capabilities = replace(log.capabilities, event_time=True)
         store = MemoryStore(clock=clock)
         platform = Platform(log, store.state, store.blobs, MemoryCompute(), clock, store.queue)
         names = [f"{n:03}" for n in range(60)]

@@ -1,0 +1,41 @@
+"""When periodic handlers are due."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from tropism.core.cron import Cron
+from tropism.core.time import to_us
+
+Schedule = timedelta | Cron
+"""A period, of which every multiple since 1970 is due; or what a calendar says."""
+
+
+def moments(schedule: Schedule, after_us: int, until_us: int, *, last: bool) -> Sequence[int]:
+    """Return the moments that are due behind one and up to another, in order; or only the last of them."""
+    if isinstance(schedule, Cron):
+        return _by_calendar(schedule, after_us, until_us, last=last)
+    period_us = to_us(schedule)
+    found = range((after_us // period_us + 1) * period_us, until_us + 1, period_us)
+    return found[-1:] if last else found
+
+
+def next_us(schedule: Schedule, after_us: int) -> int | None:
+    """Return the first moment that is due behind one; None where no calendar tells it any more."""
+    if isinstance(schedule, Cron):
+        return schedule.after(after_us)
+    period_us = to_us(schedule)
+    return (after_us // period_us + 1) * period_us
+
+
+def _by_calendar(cron: Cron, after_us: int, until_us: int, *, last: bool) -> list[int]:
+    first_us = cron.after(after_us)
+    if first_us is None or first_us > until_us:
+        return []
+    if last:
+        return [max(first_us, cron.until(until_us) or first_us)]
+    found: list[int] = []
+    due_us: int | None = first_us
+    while due_us is not None and due_us <= until_us:
+        found.append(due_us)
+        due_us = cron.after(due_us)
+    return found
