@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tropism.runtime.inject import Output, State, use
     from tropism.runtime.retry import Retry
     from tropism.runtime.service import Service
+    from tropism.runtime.steps import Step, Steps
     from tropism.runtime.view import Reader, View, age, count, last, mean, total
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
     "Retry",
     "Service",
     "State",
+    "Step",
+    "Steps",
     "Tick",
     "TropismError",
     "View",
@@ -63,6 +66,7 @@ _HOMES = {
     "tropism.runtime.inject": ("Output", "State", "use"),
     "tropism.runtime.retry": ("Retry",),
     "tropism.runtime.service": ("Service",),
+    "tropism.runtime.steps": ("Step", "Steps"),
     "tropism.runtime.view": ("Reader", "View", "age", "count", "last", "mean", "total"),
 }
 """Where names live. Each is imported when it is first asked for: models need numpy, which is an extra, and

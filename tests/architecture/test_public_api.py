@@ -17,6 +17,8 @@ PUBLIC = [
     "Retry",
     "Service",
     "State",
+    "Step",
+    "Steps",
     "Tick",
     "TropismError",
     "View",

@@ -9,6 +9,7 @@ import msgspec
 from tropism.core.envelope import Record, derived_id
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Lease, Position, State, Write
+from tropism.runtime.journal import forget_steps, scope_of
 
 NAMESPACE = "dead-letters"
 
@@ -105,11 +106,18 @@ async def redrive(platform: Platform, letters: Sequence[DeadLetter]) -> list[Dea
 async def discard(platform: Platform, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
     """Take letters from the dead letters for good, and return those that were still there.
 
+    The steps that their handlers had run are forgotten with them.
+
     Raises: ConflictError while another process moves dead letters.
     """
     async with _leased(platform.state) as (lease, position):
         there = await _still_there(platform.state, letters)
-        await platform.state.commit(Commit(lease, position, [forget(letter) for letter in there]))
+        writes = [forget(letter) for letter in there]
+        for letter in there:
+            writes += await forget_steps(
+                platform.state, letter.service, scope_of(letter.handler, letter.record)
+            )
+        await platform.state.commit(Commit(lease, position, writes))
     return there
 
 

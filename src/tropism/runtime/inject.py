@@ -11,6 +11,9 @@ from tropism.core.envelope import Envelope
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
 from tropism.ports.platform import Platform
+from tropism.ports.state import Write
+from tropism.runtime.journal import Journal
+from tropism.runtime.rests import Resting
 from tropism.runtime.view import Reader, View
 
 T = TypeVar("T")
@@ -80,6 +83,9 @@ class Subject:
     as_of_us: Sequence[int]
     enlist: Callable[[int, Event], None]
     """Adds an event to the commit of the n-th envelope."""
+    handler: str
+    at_end: Callable[[Callable[[], Sequence[Write]]], None]
+    """Has something asked, when the handler has succeeded, for what its commit is to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,9 @@ class Site:
     """Reads, awaited, a value that the resource had committed under a name."""
     excuse: Callable[[], None]
     """Says that a store does not answer: the time that calls at hand may take begins anew."""
+    journal: Journal
+    resting: Callable[[], Resting]
+    """Asked while a call begins, gives contexts in which its time stands still."""
 
 
 class Readers(Protocol):

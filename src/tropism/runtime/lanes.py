@@ -8,6 +8,7 @@ from typing import Any
 from tropism.core.errors import UnavailableError
 from tropism.ports.clock import Clock
 from tropism.runtime.handler import Handler
+from tropism.runtime.rests import Rests
 from tropism.runtime.retry import delay_seconds
 from tropism.runtime.waiting import give_up
 from tropism.runtime.work import Delivery
@@ -58,6 +59,7 @@ class Lanes:
         self._pauses: set[asyncio.Task[None]] = set()
         self._finishing = False
         self._excused = float("-inf")
+        self.rests = Rests(clock)
         self.started = asyncio.Event()
         """Set whenever a call starts."""
 
@@ -259,7 +261,8 @@ class Lanes:
         """Cancel calls that run longer than their handler allows."""
         now = self._clock.monotonic()
         for task, (started, handler) in list(self._calls.items()):
-            if now - max(started, self._excused) > handler.timeout_seconds:
+            since = max(started, self._excused)
+            if now - since - self.rests.seconds(task, started) > handler.timeout_seconds:
                 self._overdue.add(task)
                 task.cancel()
 

@@ -15,6 +15,7 @@ from tropism.runtime.handler import (
     Shape,
     Tick,
     analyse,
+    check_steps,
     output_types,
 )
 from tropism.runtime.retry import Retry
@@ -159,6 +160,7 @@ class Service:
                 f"Cannot add handler {handler.name!r}: another one takes what expires of state "
                 f"{handler.expires!r}. Do both in one function."
             )
+        check_steps(handler)
         self.handlers.append(handler)
 
     @property

@@ -19,18 +19,19 @@ from tropism.runtime.aside import Aside
 from tropism.runtime.attempts import Attempts
 from tropism.runtime.call import Caller, namespace_of
 from tropism.runtime.calls import Calls
-from tropism.runtime.commit import Committer, resource_namespace
+from tropism.runtime.commit import Committer
 from tropism.runtime.cursor import Cursor, Fed, Place, Progress, fed_places
 from tropism.runtime.dead import DeadLetter
 from tropism.runtime.expiring import Expiring
-from tropism.runtime.inject import Resource, Site
 from tropism.runtime.intake import Intake, least
+from tropism.runtime.journal import Journal, scope_of
 from tropism.runtime.options import WorkerOptions
 from tropism.runtime.outbox import open_outbox
 from tropism.runtime.patience import PatientLog, PatientState
 from tropism.runtime.seen import seen_by
 from tropism.runtime.service import Service
-from tropism.runtime.sources import Sources, resources_of, topics_of, ttls_of
+from tropism.runtime.site import open_resources
+from tropism.runtime.sources import Sources, topics_of, ttls_of
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
 from tropism.runtime.values import Values
@@ -97,12 +98,21 @@ class Worker:
         self._lease, self._cursor = lease, cursor
         self._sources = Sources(self.service, self._watermarks)
         self._values = Values(platform.state)
+        self._journal = Journal(name, platform.state, self._touch)
         self._tables = Tables(name, self._consumer, self.service.views, platform.state, self._buried)
         await self._tables.load()
         self._progress: dict[Stream, Progress] = {}
         outbox = await open_outbox(self._consumer, platform)
         await self._open_intakes()
-        self._opened = {r.name: await r.open(self._site(r)) for r in resources_of(self.service.handlers)}
+        self._opened = await open_resources(
+            self.service,
+            self._consumer,
+            live=self._live,
+            platform=platform,
+            tables=self._tables,
+            journal=self._journal,
+            lanes=lambda: self._calls.lanes,
+        )
         known_us = position.watermark_us
         self._frontier_us = self._options.start_us - 1 if known_us is None else known_us
         self._committer = Committer(
@@ -205,24 +215,12 @@ class Worker:
 
     def _store_views(self, frontier_us: int) -> list[Write]:
         """Return what is to be stored of the views with a commit, and note how far they are fed then."""
-        letters = [*self._tables.letters(), *self._seen.writes()]
+        letters = [*self._tables.letters(), *self._seen.writes(), *self._journal.writes()]
         if not self._tables.are_due:
             return letters
         self._cursor.views = fed_places(self._tables.fed, self._intake.left())
         self._cursor.aside = self._aside.places()
         return [*letters, *self._tables.writes(frontier_us)]
-
-    def _site(self, resource: Resource) -> Site:
-        state, namespace = self._platform.state, resource_namespace(self._consumer, resource.name)
-
-        async def stored(key: str) -> bytes | None:
-            return (await state.get(namespace, [key]))[0]
-
-        def excuse() -> None:
-            self._calls.lanes.excuse()
-
-        name, tables = self.service.name, self._tables
-        return Site(name, self._live, self._platform, tables.reader, tables.readers, stored, excuse)
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -376,13 +374,18 @@ class Worker:
 
     def _advanced(self, to_us: int) -> None:
         self._room.set()
+        self._journal.note_commit()
         self._watermarks.advance(self.service.name, to_us)
+
+    def _touch(self) -> None:
+        self._committer.touch()
 
     def _count(self, handled: int) -> None:
         self.handled += handled
 
     def _buried(self, letter: DeadLetter, error: Exception) -> None:
         self.dead += 1
+        self._journal.set_aside(scope_of(letter.handler, letter.record))
         if self._options.gave_up is not None:
             self._options.gave_up(letter, error)
 

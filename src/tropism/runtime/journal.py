@@ -1,0 +1,153 @@
+"""What the steps of unfinished calls gave, kept so that no step is repeated."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from tropism.core.envelope import Envelope, Record
+from tropism.core.event import topic_of
+from tropism.ports.state import State, Write
+
+PAGE = 1000
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True):
+    """What a step gave: its encoded result, None where that could not be encoded.
+
+    ``arguments`` is a digest of what it was called with.
+    """
+
+    arguments: bytes
+    result: bytes | None
+
+
+_DECODER = msgspec.msgpack.Decoder(Kept)
+
+
+class Journal:
+    """The steps of one worker's unfinished calls, by ``scope``: a handler and the event it handles.
+
+    What is added becomes durable with the worker's next commit, under its fence: whatever steps ended while
+    the commit before ran share it. What a call had added is deleted by the commit that finishes it. A dead
+    letter keeps its steps, for it may be redriven.
+    """
+
+    def __init__(self, service: str, state: State, touch: Callable[[], None]) -> None:
+        self._namespace = namespace_of(service)
+        self._state = state
+        self._touch = touch
+        self._open: dict[str, dict[str, Kept]] = {}
+        self._stored: set[str] = set()
+        self._added: dict[str, Write] = {}
+        self._committing: list[str] = []
+        self._pending: dict[str, asyncio.Future[None]] = {}
+        self._running: dict[str, asyncio.Future[None]] = {}
+
+    async def load(self) -> None:
+        """Learn of which calls the lease's holder before has kept steps."""
+        after: str | None = None
+        while page := await self._state.scan(self._namespace, after=after, count_max=PAGE):
+            self._stored.update(entry.key.rpartition("/")[0] for entry in page)
+            after = page[-1].key
+
+    async def recall(self, scope: str) -> None:
+        """Make readable what was kept of a call before."""
+        if scope in self._stored:
+            found = await rows_of(self._state, self._namespace, scope)
+            kept = {key.rpartition("/")[2]: _DECODER.decode(value) for key, value in found.items()}
+            self._stored.discard(scope)
+            self._open[scope] = kept | self._open.get(scope, {})
+
+    def find(self, scope: str, step: str) -> Kept | None:
+        """Return what a step of a call gave, durable or about to be."""
+        return self._open.get(scope, {}).get(step)
+
+    def add(self, scope: str, step: str, kept: Kept) -> None:
+        """Keep what a step gave, from the next commit on."""
+        key = f"{scope}/{step}"
+        self._open.setdefault(scope, {})[step] = kept
+        self._pending[key] = asyncio.get_running_loop().create_future()
+        self._added[key] = Write(self._namespace, key, msgspec.msgpack.encode(kept))
+        self._touch()
+
+    async def committed(self, scope: str, step: str) -> None:
+        """Return when a step that was added is durable. To be cancelled harms nothing."""
+        pending = self._pending.get(f"{scope}/{step}")
+        if pending is not None:
+            await asyncio.shield(pending)
+
+    @asynccontextmanager
+    async def alone(self, scope: str, step: str) -> AsyncIterator[None]:
+        """Wait until no earlier attempt's call of a step is under way, and let none begin meanwhile."""
+        key = f"{scope}/{step}"
+        while (running := self._running.get(key)) is not None:
+            await asyncio.shield(running)
+        mark = self._running[key] = asyncio.get_running_loop().create_future()
+        try:
+            yield
+        finally:
+            del self._running[key]
+            mark.set_result(None)
+
+    def finish(self, scope: str) -> list[Write]:
+        """Return what deletes the steps of a call, for the commit that finishes it."""
+        writes = []
+        for step in self._open.pop(scope, ()):
+            key = f"{scope}/{step}"
+            # What nobody waited for may not have been taken by a commit yet: it never is, then.
+            if self._added.pop(key, None) is None:
+                writes.append(Write(self._namespace, key, None))
+            else:
+                self._pending.pop(key).set_result(None)
+        return writes
+
+    def set_aside(self, scope: str) -> None:
+        """Note that a call was given up: its steps stay in the store, for when its event is redriven."""
+        if self._open.pop(scope, None):
+            self._stored.add(scope)
+
+    def writes(self) -> list[Write]:
+        """Return what the next commit adds."""
+        if not self._added:
+            return []
+        added, self._added = self._added, {}
+        self._committing = list(added)
+        return list(added.values())
+
+    def note_commit(self) -> None:
+        """Note that what the last commit added is durable."""
+        done, self._committing = self._committing, []
+        for key in done:
+            pending = self._pending.pop(key)
+            if not pending.done():
+                pending.set_result(None)
+
+
+def namespace_of(service: str) -> str:
+    """Return where a service keeps the steps of unfinished calls."""
+    return f"{service}/steps"
+
+
+def scope_of(handler: str, event: Envelope[object] | Record) -> str:
+    """Return what names the steps of a handler's call: redriven, an event finds those of its first life."""
+    first = (event.extensions or {}).get("redriveof", event.id)
+    return f"{handler}/{topic_of(event.type)}/{first}"
+
+
+async def rows_of(state: State, namespace: str, scope: str) -> Mapping[str, bytes]:
+    """Return what is stored of a call's steps, by key."""
+    found: dict[str, bytes] = {}
+    prefix, after = f"{scope}/", None
+    while page := await state.scan(namespace, prefix=prefix, after=after, count_max=PAGE):
+        # An id may go on with a slash, a step's name may not.
+        found.update({e.key: e.value for e in page if "/" not in e.key[len(prefix) :]})
+        after = page[-1].key
+    return found
+
+
+async def forget_steps(state: State, service: str, scope: str) -> list[Write]:
+    """Return what deletes all that is stored of a call's steps."""
+    namespace = namespace_of(service)
+    return [Write(namespace, key, None) for key in await rows_of(state, namespace, scope)]
