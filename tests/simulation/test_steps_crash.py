@@ -9,7 +9,7 @@ import pytest
 from tropism import Event, Service, State, Steps, hours, use
 from tropism.core.codec import Codec, record_of
 from tropism.core.time import to_us
-from tropism.runtime.steps import idempotency_key
+from tropism.runtime.stepped import idempotency_key
 from tropism.testing.simulation import OPTIONS, Simulation
 
 START = 1_700_000_000_000_000

@@ -13,7 +13,7 @@ from tropism.core.event import Event
 from tropism.ports.platform import Platform
 from tropism.ports.state import Write
 from tropism.runtime.journal import Journal
-from tropism.runtime.rests import Resting
+from tropism.runtime.rests import Rest
 from tropism.runtime.view import Reader, View
 
 T = TypeVar("T")
@@ -102,8 +102,8 @@ class Site:
     excuse: Callable[[], None]
     """Says that a store does not answer: the time that calls at hand may take begins anew."""
     journal: Journal
-    resting: Callable[[], Resting]
-    """Asked while a call begins, gives contexts in which its time stands still."""
+    rest: Callable[[], Rest]
+    """Asked while a call begins, gives the context in which its time stands still."""
 
 
 class Readers(Protocol):

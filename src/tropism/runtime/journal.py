@@ -1,8 +1,7 @@
 """What the steps of unfinished calls gave, kept so that no step is repeated."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -23,6 +22,7 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     result: bytes | None
 
 
+_ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Kept)
 
 
@@ -42,8 +42,8 @@ class Journal:
         self._stored: set[str] = set()
         self._added: dict[str, Write] = {}
         self._committing: list[str] = []
-        self._pending: dict[str, asyncio.Future[None]] = {}
-        self._running: dict[str, asyncio.Future[None]] = {}
+        self._pending: dict[str, list[asyncio.Future[None]]] = {}
+        self._running: dict[str, list[asyncio.Future[None]]] = {}
 
     async def load(self) -> None:
         """Learn of which calls the lease's holder before has kept steps."""
@@ -51,6 +51,10 @@ class Journal:
         while page := await self._state.scan(self._namespace, after=after, count_max=PAGE):
             self._stored.update(entry.key.rpartition("/")[0] for entry in page)
             after = page[-1].key
+
+    def recalls(self, scope: str) -> bool:
+        """Say whether something was kept of a call before that must be recalled."""
+        return scope in self._stored
 
     async def recall(self, scope: str) -> None:
         """Make readable what was kept of a call before."""
@@ -68,28 +72,27 @@ class Journal:
         """Keep what a step gave, from the next commit on."""
         key = f"{scope}/{step}"
         self._open.setdefault(scope, {})[step] = kept
-        self._pending[key] = asyncio.get_running_loop().create_future()
-        self._added[key] = Write(self._namespace, key, msgspec.msgpack.encode(kept))
-        self._touch()
+        self._pending[key] = []
+        if not self._added:
+            self._touch()
+        self._added[key] = Write(self._namespace, key, _ENCODER.encode(kept))
 
     async def committed(self, scope: str, step: str) -> None:
         """Return when a step that was added is durable. To be cancelled harms nothing."""
-        pending = self._pending.get(f"{scope}/{step}")
-        if pending is not None:
-            await asyncio.shield(pending)
+        waiting = self._pending.get(f"{scope}/{step}")
+        if waiting is not None:
+            await _turn(waiting)
 
-    @asynccontextmanager
-    async def alone(self, scope: str, step: str) -> AsyncIterator[None]:
-        """Wait until no earlier attempt's call of a step is under way, and let none begin meanwhile."""
+    async def begin(self, scope: str, step: str) -> None:
+        """Begin a step, when no call of it that an earlier attempt has left is under way any more."""
         key = f"{scope}/{step}"
-        while (running := self._running.get(key)) is not None:
-            await asyncio.shield(running)
-        mark = self._running[key] = asyncio.get_running_loop().create_future()
-        try:
-            yield
-        finally:
-            del self._running[key]
-            mark.set_result(None)
+        while (waiting := self._running.get(key)) is not None:
+            await _turn(waiting)
+        self._running[key] = []
+
+    def end(self, scope: str, step: str) -> None:
+        """Let others begin a step."""
+        _wake(self._running.pop(f"{scope}/{step}"))
 
     def finish(self, scope: str) -> list[Write]:
         """Return what deletes the steps of a call, for the commit that finishes it."""
@@ -100,7 +103,7 @@ class Journal:
             if self._added.pop(key, None) is None:
                 writes.append(Write(self._namespace, key, None))
             else:
-                self._pending.pop(key).set_result(None)
+                _wake(self._pending.pop(key))
         return writes
 
     def set_aside(self, scope: str) -> None:
@@ -120,9 +123,20 @@ class Journal:
         """Note that what the last commit added is durable."""
         done, self._committing = self._committing, []
         for key in done:
-            pending = self._pending.pop(key)
-            if not pending.done():
-                pending.set_result(None)
+            _wake(self._pending.pop(key))
+
+
+async def _turn(waiting: list[asyncio.Future[None]]) -> None:
+    """Wait for one's turn: a future each, so that to be cancelled concerns nobody else."""
+    turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiting.append(turn)
+    await turn
+
+
+def _wake(waiting: Iterable[asyncio.Future[None]]) -> None:
+    for turn in waiting:
+        if not turn.done():
+            turn.set_result(None)
 
 
 def namespace_of(service: str) -> str:

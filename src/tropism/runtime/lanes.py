@@ -59,7 +59,7 @@ class Lanes:
         self._pauses: set[asyncio.Task[None]] = set()
         self._finishing = False
         self._excused = float("-inf")
-        self.rests = Rests(clock)
+        self.rests = Rests()
         self.started = asyncio.Event()
         """Set whenever a call starts."""
 
@@ -261,8 +261,9 @@ class Lanes:
         """Cancel calls that run longer than their handler allows."""
         now = self._clock.monotonic()
         for task, (started, handler) in list(self._calls.items()):
-            since = max(started, self._excused)
-            if now - since - self.rests.seconds(task, started) > handler.timeout_seconds:
+            if self.rests.rests(task):
+                self._calls[task] = now, handler
+            elif now - max(started, self._excused) > handler.timeout_seconds:
                 self._overdue.add(task)
                 task.cancel()
 

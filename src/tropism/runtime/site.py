@@ -7,7 +7,7 @@ from tropism.runtime.commit import resource_namespace
 from tropism.runtime.inject import Opened, Site
 from tropism.runtime.journal import Journal
 from tropism.runtime.lanes import Lanes
-from tropism.runtime.rests import Resting
+from tropism.runtime.rests import Rest
 from tropism.runtime.service import Service
 from tropism.runtime.sources import resources_of
 from tropism.runtime.tables import Tables
@@ -28,7 +28,7 @@ async def open_resources(
     def excuse() -> None:
         lanes().excuse()
 
-    def resting() -> Resting:
+    def rest() -> Rest:
         return lanes().rests.begin()
 
     def site(namespace: str) -> Site:
@@ -36,7 +36,7 @@ async def open_resources(
             return (await platform.state.get(namespace, [key]))[0]
 
         views = tables.reader, tables.readers
-        return Site(service.name, live, platform, *views, stored, excuse, journal, resting)
+        return Site(service.name, live, platform, *views, stored, excuse, journal, rest)
 
     resources = resources_of(service.handlers)
     return {r.name: await r.open(site(resource_namespace(consumer, r.name))) for r in resources}

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from weakref import WeakKeyDictionary
 
@@ -17,22 +18,23 @@ _AWAITED = {Awaitable: 0, Coroutine: 2}
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function, the type of what it gives (Any where that is open), and whether it takes a key."""
+    """The type of what a function gives (Any where that is open), and whether it takes a key."""
 
-    call: Callable[..., Any]
     returns: Any
     takes_key: bool
 
-    def more(self, key: str, given: Mapping[str, Any]) -> dict[str, str]:
-        """Return the key as an argument, where it is asked for and not given."""
-        return {KEY: key} if self.takes_key and KEY not in given else {}
+    def more(self, scope: str, step: str, given: Mapping[str, Any]) -> dict[str, str]:
+        """Return a step's key as an argument, where it is asked for and not given."""
+        if not self.takes_key or KEY in given:
+            return {}
+        return {KEY: idempotency_key(scope, step)}
 
 
 class Functions:
     """What is known of functions, read once for each that lives on."""
 
     def __init__(self) -> None:
-        self._known: WeakKeyDictionary[Any, tuple[Any, bool]] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[Any, Function] = WeakKeyDictionary()
 
     def of(self, call: Callable[..., Any]) -> Function:
         """Return what a function says. Raises: InvalidInputError if its annotations cannot be read."""
@@ -44,10 +46,15 @@ class Functions:
                 known = self._known[source] = _read(source)
         except TypeError:
             known = _read(source)
-        return Function(call, *known)
+        return known
 
 
-def _read(call: Any) -> tuple[Any, bool]:
+def idempotency_key(scope: str, step: str) -> str:
+    """Return the key of a step: the same on every attempt, and after a redrive."""
+    return blake2b(f"{scope}\n{step}".encode(), digest_size=16).hexdigest()
+
+
+def _read(call: Any) -> Function:
     target = call
     while isinstance(target, partial):
         target = target.func
@@ -58,14 +65,14 @@ def _read(call: Any) -> tuple[Any, bool]:
     except (TypeError, ValueError):
         takes_key = False
     try:
-        return _awaited(get_type_hints(target).get("return", Any)), takes_key
+        return Function(_awaited(get_type_hints(target).get("return", Any)), takes_key)
     except NameError as error:
         raise InvalidInputError(
             f"Cannot run a step by {target.__qualname__!r}: its annotations name {error.name!r}, which is "
             f"not known in its module. Define or import it there."
         ) from error
     except TypeError:
-        return Any, takes_key
+        return Function(Any, takes_key)
 
 
 def _awaited(hint: Any) -> Any:

@@ -11,8 +11,8 @@ import msgspec
 from tropism.core.codec import describe
 from tropism.core.errors import InvalidInputError
 from tropism.runtime.journal import Journal, Kept
-from tropism.runtime.rests import Resting
-from tropism.runtime.stepped import Function, Functions
+from tropism.runtime.rests import Rest
+from tropism.runtime.stepped import Functions, idempotency_key
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,12 +50,12 @@ class Steps:
         journal: Journal,
         scope: str,
         functions: Functions,
-        resting: Resting,
+        rest: Rest,
     ) -> None:
         self._journal = journal
         self._scope = scope
         self._functions = functions
-        self._resting = resting
+        self._rest = rest
         self._asked: dict[str, int] = {}
         self._is_over = False
 
@@ -78,14 +78,19 @@ class Steps:
         function = self._functions.of(call)
         self._asked[declared.name] = ordinal = self._asked.get(declared.name, 0) + 1
         name, given = _nth(declared.name, ordinal), digest(args, kwargs)
-        await self._journal.recall(self._scope)
-        async with self._journal.alone(self._scope, name):
+        if self._journal.recalls(self._scope):
+            await self._journal.recall(self._scope)
+        await self._journal.begin(self._scope, name)
+        try:
             kept = self._journal.find(self._scope, name)
             if kept is None:
-                kept = Kept(given, await self._call(name, function, args, kwargs))
+                more = function.more(self._scope, name, kwargs)
+                kept = Kept(given, await self._call(name, call, args, kwargs | more))
                 self._check_open(name)
                 self._journal.add(self._scope, name, kept)
-        with self._resting():
+        finally:
+            self._journal.end(self._scope, name)
+        with self._rest:
             await self._journal.committed(self._scope, name)
         if kept.arguments != given:
             raise self._changed(name)
@@ -99,12 +104,11 @@ class Steps:
         return self._journal.finish(self._scope)
 
     async def _call(
-        self, name: str, function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, name: str, call: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> bytes | None:
         """Make the call, and return its result encoded, None where that cannot be done."""
         self._check_open(name)
-        more = function.more(idempotency_key(self._scope, name), kwargs)
-        made = function.call(*args, **kwargs, **more)
+        made = call(*args, **kwargs)
         if not inspect.isawaitable(made):
             raise InvalidInputError(
                 f"Cannot await step {name!r} of {self._scope!r}: its function returned "
@@ -144,22 +148,23 @@ class Steps:
         )
 
 
-def idempotency_key(scope: str, step: str) -> str:
-    """Return the key of a step: the same on every attempt, and after a redrive."""
-    return blake2b(f"{scope}\n{step}".encode(), digest_size=16).hexdigest()
-
-
 def digest(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
     """Return a digest of arguments; of those that cannot be encoded, only the type counts."""
-    told = blake2b(digest_size=8)
+    try:
+        return blake2b(_ENCODER.encode((args, kwargs)), digest_size=8).digest()
+    except _UNFIT:
+        return blake2b(repr(_told(args, kwargs)).encode(), digest_size=8).digest()
+
+
+def _told(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    told: list[tuple[str, Any]] = []
     for name, value in (*enumerate(args), *sorted(kwargs.items())):
         try:
             data = _ENCODER.encode(value)
         except _UNFIT:
             data = type(value).__qualname__.encode()
-        told.update(f"{name!r} {len(data)} ".encode())
-        told.update(data)
-    return told.digest()
+        told.append((repr(name), data))
+    return told
 
 
 def _step(step: str | Step) -> Step:

@@ -200,7 +200,7 @@ async def odd() -> Odd:
     return Odd()
 
 
-async def untyped():  # noqa: ANN201 (that is the point)
+async def untyped():
     return Receipt("r", 1)
 
 
@@ -488,5 +488,7 @@ def test_digests_tell_arguments_apart_by_what_they_hold() -> None:
     """Equal values have one digest, in any order of names; what cannot be encoded counts by its type."""
     assert digest((1, "a"), {"x": 1, "y": {2, 3}}) == digest((1, "a"), {"y": {3, 2}, "x": 1})
     assert digest((Odd(),), {}) == digest((Odd(),), {})
-    others = [digest(*each) for each in [((1,), {}), ((1, 1), {}), ((11,), {}), ((), {"0": 1}), ((Odd(),), {})]]
+    others = [
+        digest(*each) for each in [((1,), {}), ((1, 1), {}), ((11,), {}), ((), {"0": 1}), ((Odd(),), {})]
+    ]
     assert len(set(others)) == 5
