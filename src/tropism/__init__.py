@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tropism.app.app import App
     from tropism.core.envelope import Envelope
-    from tropism.core.errors import TropismError
+    from tropism.core.errors import BusyError, TropismError
     from tropism.core.event import Event
     from tropism.core.time import days, hours, minutes, seconds
     from tropism.models.model import Model, Outcome
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tropism.runtime.batch import Batch
     from tropism.runtime.handler import Expired, Tick
     from tropism.runtime.inject import Output, State, use
+    from tropism.runtime.pace import Provider
     from tropism.runtime.retry import Retry
     from tropism.runtime.service import Service
     from tropism.runtime.steps import Step, Steps
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "App",
     "Batch",
+    "BusyError",
     "Decider",
     "Envelope",
     "Event",
@@ -31,6 +33,7 @@ __all__ = [
     "Outcome",
     "Output",
     "Policy",
+    "Provider",
     "Reader",
     "Retry",
     "Service",
@@ -55,7 +58,7 @@ __all__ = [
 _HOMES = {
     "tropism.app.app": ("App",),
     "tropism.core.envelope": ("Envelope",),
-    "tropism.core.errors": ("TropismError",),
+    "tropism.core.errors": ("BusyError", "TropismError"),
     "tropism.core.event": ("Event",),
     "tropism.core.time": ("days", "hours", "minutes", "seconds"),
     "tropism.models.model": ("Model", "Outcome"),
@@ -64,6 +67,7 @@ _HOMES = {
     "tropism.runtime.batch": ("Batch",),
     "tropism.runtime.handler": ("Expired", "Tick"),
     "tropism.runtime.inject": ("Output", "State", "use"),
+    "tropism.runtime.pace": ("Provider",),
     "tropism.runtime.retry": ("Retry",),
     "tropism.runtime.service": ("Service",),
     "tropism.runtime.steps": ("Step", "Steps"),

@@ -5,6 +5,7 @@ import tropism
 PUBLIC = [
     "App",
     "Batch",
+    "BusyError",
     "Decider",
     "Envelope",
     "Event",
@@ -13,6 +14,7 @@ PUBLIC = [
     "Outcome",
     "Output",
     "Policy",
+    "Provider",
     "Reader",
     "Retry",
     "Service",

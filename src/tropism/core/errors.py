@@ -6,6 +6,7 @@ TropismError
 ├── ConflictError       re-read, then try again
 │   └── FencedError     stop: another worker owns this now
 ├── UnavailableError    wait, then try again (``retryable``)
+│   └── BusyError       wait as long as it says, then try again
 ├── NotSupportedError   choose another adapter, or ask for less
 └── CorruptError        restore or repair the store
 
@@ -40,6 +41,14 @@ class UnavailableError(TropismError):
     """The other side does not answer now; the same call may succeed later."""
 
     retryable = True
+
+
+class BusyError(UnavailableError):
+    """The other side asks to wait: raised in a handler, it puts the event off and costs no attempt."""
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class NotSupportedError(TropismError):

@@ -10,7 +10,7 @@ from tropism.core.envelope import Envelope, Record, Stored
 from tropism.core.errors import InvalidInputError
 from tropism.core.time import to_us
 from tropism.ports.state import Entry
-from tropism.runtime.call import FORGET
+from tropism.runtime.call import FORGET, namespace_of
 from tropism.runtime.cursor import Cursor, Progress
 from tropism.runtime.dead import DeadLetter, redrive_topic, write_of
 from tropism.runtime.handler import Expired, Handler, Tick
@@ -323,6 +323,16 @@ def _gone(record: Record) -> str:
         f"Cannot redrive event {record.id!r}: there is no {_gave_up(record)!r} for {record.type!r} here. "
         f"Discard it, or bring the handler back."
     )
+
+
+def states_of(service: Service) -> dict[Handler, list[str]]:
+    """Return where the states are kept that handlers are given."""
+    return {
+        handler: [
+            namespace_of(service.name, i.source) for i in handler.injections if isinstance(i.source, str)
+        ]
+        for handler in service.handlers
+    }
 
 
 def wanted_states(

@@ -52,7 +52,9 @@ class Attempts:
 
     def is_spent(self, delivery: Delivery) -> bool:
         """Say whether the attempts were used up before a restart."""
-        return not delivery.charged and delivery.attempts >= delivery.handler.retry.attempts
+        retry = delivery.handler.retry
+        died = delivery.errors.count(DIED)
+        return not delivery.charged and (died >= retry.attempts or delivery.attempts >= retry.attempts_max)
 
     def bury(self, delivery: Delivery, error: Exception) -> None:
         """Put an event among the dead letters, with the commit that takes the cursor past it."""

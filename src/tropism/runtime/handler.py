@@ -13,6 +13,7 @@ from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
 from tropism.runtime.batch import Batch
 from tropism.runtime.inject import Output, State, Use
+from tropism.runtime.pace import Provider
 from tropism.runtime.retry import Retry
 from tropism.runtime.step_source import STEPS
 from tropism.runtime.steps import Steps
@@ -85,6 +86,7 @@ class Handler:
     expires: str | None = None
     topic: str | None = None
     many: bool = False
+    provider: Provider | None = None
 
     @property
     def views(self) -> tuple[View, ...]:

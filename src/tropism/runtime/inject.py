@@ -12,6 +12,7 @@ from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
 from tropism.ports.platform import Platform
 from tropism.ports.state import Write
+from tropism.runtime.gates import Gates
 from tropism.runtime.journal import Journal
 from tropism.runtime.rests import Rest
 from tropism.runtime.view import Reader, View
@@ -102,6 +103,7 @@ class Site:
     excuse: Callable[[], None]
     """Says that a store does not answer: the time that calls at hand may take begins anew."""
     journal: Journal
+    gates: Gates
     rest: Callable[[], Rest]
     """Asked while a call begins, gives the context in which its time stands still."""
 

@@ -34,16 +34,19 @@ class Journal:
     letter keeps its steps, for it may be redriven.
     """
 
-    def __init__(self, service: str, state: State, touch: Callable[[], None]) -> None:
+    def __init__(self, service: str, state: State) -> None:
         self._namespace = namespace_of(service)
         self._state = state
-        self._touch = touch
         self._open: dict[str, dict[str, Kept]] = {}
         self._stored: set[str] = set()
         self._added: dict[str, Write] = {}
         self._committing: list[str] = []
         self._pending: dict[str, list[asyncio.Future[None]]] = {}
         self._running: dict[str, list[asyncio.Future[None]]] = {}
+
+    def attach(self, touch: Callable[[], None]) -> None:
+        """Say how to ask for a commit: before the first step is added."""
+        self._touch = touch
 
     async def load(self) -> None:
         """Learn of which calls the lease's holder before has kept steps."""

@@ -8,6 +8,7 @@ from typing import Any
 from tropism.core.errors import UnavailableError
 from tropism.ports.clock import Clock
 from tropism.runtime.handler import Handler
+from tropism.runtime.putting_off import put_off_seconds
 from tropism.runtime.rests import Rests
 from tropism.runtime.retry import delay_seconds
 from tropism.runtime.waiting import give_up
@@ -223,6 +224,10 @@ class Lanes:
 
     def _after_failure(self, handler: Handler, deliveries: Sequence[Delivery], error: Exception) -> None:
         self._batching.discard(handler)
+        put_off = put_off_seconds(deliveries, error, self._clock.monotonic())
+        if put_off is not None:
+            self._try_again(deliveries, put_off)
+            return
         if len(deliveries) > 1:
             self._limits[handler] = max(1, len(deliveries) // 2)
             for key in dict.fromkeys(delivery.lane for delivery in deliveries):
@@ -243,14 +248,18 @@ class Lanes:
             self._advance(deliveries)
             return
         self._failed(delivery, error)
-        task = asyncio.get_running_loop().create_task(self._again(delivery, pause))
+        self._try_again((delivery,), pause)
+
+    def _try_again(self, deliveries: Sequence[Delivery], pause: float) -> None:
+        task = asyncio.get_running_loop().create_task(self._again(deliveries, pause))
         self._pauses.add(task)
         task.add_done_callback(self._pauses.discard)
         self._start_all()
 
-    async def _again(self, delivery: Delivery, pause: float) -> None:
+    async def _again(self, deliveries: Sequence[Delivery], pause: float) -> None:
         await self._clock.sleep(pause)
-        self._offer(delivery)
+        for key in dict.fromkeys(delivery.lane for delivery in deliveries):
+            self._offer(self._lanes[key][0])
         self._start_all()
 
     def excuse(self) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tropism.runtime.attempts import GaveUp
+from tropism.runtime.gates import Gates
 from tropism.runtime.shares import ALL_KEYS, Share
 
 REMEMBER_SECONDS = 3600.0
@@ -15,7 +16,7 @@ class WorkerOptions:
 
     With ``ticks_from_us``, ticks are due from then on; otherwise from the first event. ``announces`` says
     in the log how far it has come, for services in other processes. ``remember_seconds`` is how long it
-    knows ids again that the log has forgotten.
+    knows ids again that the log has forgotten. ``gates`` are those of the process, its own by default.
     """
 
     holder: str = "worker"
@@ -28,4 +29,5 @@ class WorkerOptions:
     gave_up: GaveUp | None = None
     announces: bool = False
     share: Share = ALL_KEYS
+    gates: Gates | None = None
     remember_seconds: float = REMEMBER_SECONDS

@@ -17,6 +17,7 @@ from tropism.runtime.admission import source_topic
 from tropism.runtime.attempts import GaveUp
 from tropism.runtime.dividing import divide
 from tropism.runtime.following import TOPIC, follow
+from tropism.runtime.gates import Gates, check_providers
 from tropism.runtime.handler import Expired, Handler, Shape, Tick
 from tropism.runtime.inject import Output
 from tropism.runtime.options import REMEMBER_SECONDS, WorkerOptions
@@ -81,6 +82,7 @@ class Runtime:
         everyone = self.services if producers is None else with_repartitions(producers)
         self.codec = codec_of(everyone, types)
         self.platform = platform
+        self.gates = Gates(platform.clock, self.options.share[1])
         self.watermarks = Watermarks(producers_of(everyone), live=self.options.live)
         self._everyone = everyone
         here = {service.name for service in self.services}
@@ -91,6 +93,7 @@ class Runtime:
         for service in self.services:
             check(service)
         check_share(self.options)
+        check_providers([h.provider for s in everyone for h in s.handlers if h.provider is not None])
         if not self.options.live:
             check_cycles(everyone, self.watermarks)
 
@@ -133,6 +136,7 @@ class Runtime:
             gave_up=options.gave_up,
             announces=self._is_awaited_elsewhere(service),
             remember_seconds=options.remember_seconds,
+            gates=self.gates,
         )
 
     def _is_awaited_elsewhere(self, service: Service) -> bool:
@@ -238,6 +242,8 @@ class Runtime:
         bound = self.options.drain_seconds if drain_seconds is None else drain_seconds
         alive = {task.get_name() for task in self._tasks if not task.done()}
         workers = [w for name, w in self.workers.items() if w.is_open and name in alive]
+        if self.options.live:
+            self.gates.close()
         await asyncio.gather(*(worker.drain(bound) for worker in workers))
         await asyncio.gather(*(worker.close() for worker in workers))
         await give_up(self._tasks)

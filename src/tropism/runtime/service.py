@@ -18,6 +18,7 @@ from tropism.runtime.handler import (
     check_steps,
     output_types,
 )
+from tropism.runtime.pace import Provider
 from tropism.runtime.retry import Retry
 from tropism.runtime.view import View
 
@@ -49,12 +50,14 @@ class Service:
         timeout_seconds: float = 60.0,
         batch_count_max: int = 1024,
         emits: Sequence[type[Event]] = (),
+        provider: Provider | None = None,
     ) -> Callable[[F], F]:
         """Handle events with the decorated function; its signature says what it takes and gives.
 
         ``by`` re-keys the events: order, lanes and state then go by its result. Without naming events,
         the first parameter's annotation does. ``emits`` names events that the return annotation does not,
-        because it says ``Output``. The function itself stays as it is, callable in a test.
+        because it says ``Output``. ``provider`` is what it calls: it is called only as fast as that
+        bears, a batch counting as one call. The function itself stays as it is, callable in a test.
 
         Raises: InvalidInputError if the signature does not fit.
         """
@@ -82,6 +85,7 @@ class Service:
                     timeout_seconds=timeout_seconds,
                     batch_count_max=batch_count_max,
                     by=by,
+                    provider=provider,
                 )
             )
             return function
@@ -96,6 +100,7 @@ class Service:
         retry: Retry | None = None,
         timeout_seconds: float = 60.0,
         emits: Sequence[type[Event]] = (),
+        provider: Provider | None = None,
     ) -> Callable[[F], F]:
         """Call the decorated function with a Tick at every multiple of a period since 1970.
 
@@ -106,7 +111,9 @@ class Service:
             raise InvalidInputError(
                 f"Cannot tick every {period}: the shortest period is a second. Choose a longer one."
             )
-        return self._special(Tick, retry, timeout_seconds, emits, every=period, tick_key=key)
+        return self._special(
+            Tick, retry, timeout_seconds, emits, every=period, tick_key=key, provider=provider
+        )
 
     def expired(
         self, state: str, *, retry: Retry | None = None, timeout_seconds: float = 60.0

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tropism.ports.platform import Platform
 from tropism.runtime.commit import resource_namespace
+from tropism.runtime.gates import Gates
 from tropism.runtime.inject import Opened, Site
 from tropism.runtime.journal import Journal
 from tropism.runtime.lanes import Lanes
@@ -21,6 +22,7 @@ async def open_resources(
     platform: Platform,
     tables: Tables,
     journal: Journal,
+    gates: Gates,
     lanes: Callable[[], Lanes],
 ) -> dict[str, Opened]:
     """Return what a worker's handlers are given, at work; its lanes are there only when they are called."""
@@ -36,7 +38,7 @@ async def open_resources(
             return (await platform.state.get(namespace, [key]))[0]
 
         views = tables.reader, tables.readers
-        return Site(service.name, live, platform, *views, stored, excuse, journal, rest)
+        return Site(service.name, live, platform, *views, stored, excuse, journal, gates, rest)
 
     resources = resources_of(service.handlers)
     return {r.name: await r.open(site(resource_namespace(consumer, r.name))) for r in resources}

@@ -33,7 +33,8 @@ class OpenedSteps:
     def bind(self, subject: Subject) -> Steps:
         """Return the steps of one call."""
         scope = scope_of(subject.handler, subject.envelopes[0])
-        steps = Steps(self._site.journal, scope, self._functions, self._site.rest())
+        site = self._site
+        steps = Steps(site.journal, scope, self._functions, site.gates, site.rest())
         subject.at_end(steps.finish)
         return steps
 

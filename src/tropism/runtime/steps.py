@@ -10,7 +10,9 @@ import msgspec
 
 from tropism.core.codec import describe
 from tropism.core.errors import InvalidInputError
+from tropism.runtime.gates import Gates
 from tropism.runtime.journal import Journal, Kept
+from tropism.runtime.pace import Provider
 from tropism.runtime.rests import Rest
 from tropism.runtime.stepped import Functions, idempotency_key
 
@@ -23,10 +25,16 @@ _UNFIT = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionE
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step's name, and the type of its result where the function that is called does not say it."""
+    """A step's name, and what more there is to say of it.
+
+    ``returns`` is the type of its result, where the function that is called does not say it. ``provider``
+    is what it calls: it waits for its turn there, and when the answer is that it is busy, the handler's event
+    is put off.
+    """
 
     name: str
     returns: Any = None
+    provider: Provider | None = None
 
     def __post_init__(self) -> None:
         """Refuse names that could not be stored."""
@@ -50,11 +58,13 @@ class Steps:
         journal: Journal,
         scope: str,
         functions: Functions,
+        gates: Gates,
         rest: Rest,
     ) -> None:
         self._journal = journal
         self._scope = scope
         self._functions = functions
+        self._gates = gates
         self._rest = rest
         self._asked: dict[str, int] = {}
         self._is_over = False
@@ -85,7 +95,7 @@ class Steps:
             kept = self._journal.find(self._scope, name)
             if kept is None:
                 more = function.more(self._scope, name, kwargs)
-                kept = Kept(given, await self._call(name, call, args, kwargs | more))
+                kept = Kept(given, await self._paced(declared.provider, name, call, args, kwargs | more))
                 self._check_open(name)
                 self._journal.add(self._scope, name, kept)
         finally:
@@ -102,6 +112,20 @@ class Steps:
         """Return what deletes its steps, when the handler has succeeded."""
         self._is_over = True
         return self._journal.finish(self._scope)
+
+    async def _paced(
+        self,
+        provider: Provider | None,
+        name: str,
+        call: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> bytes | None:
+        """Make the call when its turn has come."""
+        if provider is None:
+            return await self._call(name, call, args, kwargs)
+        async with self._gates.of(provider).turn(self._rest):
+            return await self._call(name, call, args, kwargs)
 
     async def _call(
         self, name: str, call: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]

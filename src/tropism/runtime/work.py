@@ -67,6 +67,8 @@ class Delivery(msgspec.Struct, eq=False):
     errors: list[str] = []
     charged: bool = False
     once: bool = False
+    busy_since: float | None = None
+    """When it was first put off, on a monotonic clock."""
 
     @property
     def attempts(self) -> int:

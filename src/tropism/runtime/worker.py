@@ -14,19 +14,22 @@ from tropism.core.time import MICROSECONDS
 from tropism.ports.log import Partition
 from tropism.ports.platform import Platform
 from tropism.ports.state import Lease, Position, Write
-from tropism.runtime.admission import Admission, Admitted, wanted_states
+from tropism.runtime.admission import Admission, states_of, wanted_states
 from tropism.runtime.aside import Aside
 from tropism.runtime.attempts import Attempts
-from tropism.runtime.call import Caller, namespace_of
+from tropism.runtime.call import Caller
 from tropism.runtime.calls import Calls
 from tropism.runtime.commit import Committer
 from tropism.runtime.cursor import Cursor, Fed, Place, Progress, fed_places
 from tropism.runtime.dead import DeadLetter
 from tropism.runtime.expiring import Expiring
+from tropism.runtime.gates import Gates
 from tropism.runtime.intake import Intake, least
 from tropism.runtime.journal import Journal, scope_of
+from tropism.runtime.lanes import Lanes
 from tropism.runtime.options import WorkerOptions
 from tropism.runtime.outbox import open_outbox
+from tropism.runtime.paced import paced
 from tropism.runtime.patience import PatientLog, PatientState
 from tropism.runtime.seen import seen_by
 from tropism.runtime.service import Service
@@ -73,12 +76,8 @@ class Worker:
         self._room = asyncio.Event()
         self._frontier_us = options.start_us - 1
         self._suspects = 0
-        self._stateful = {
-            handler: [
-                namespace_of(service.name, i.source) for i in handler.injections if isinstance(i.source, str)
-            ]
-            for handler in service.handlers
-        }
+        self._stateful = states_of(service)
+        self._gates = options.gates or Gates(clock)
 
     # -- starting ---------------------------------------------------------------------------------
 
@@ -98,7 +97,7 @@ class Worker:
         self._lease, self._cursor = lease, cursor
         self._sources = Sources(self.service, self._watermarks)
         self._values = Values(platform.state)
-        self._journal = Journal(name, platform.state, self._touch)
+        self._journal = Journal(name, platform.state)
         self._tables = Tables(name, self._consumer, self.service.views, platform.state, self._buried)
         await self._tables.load()
         self._progress: dict[Stream, Progress] = {}
@@ -111,7 +110,8 @@ class Worker:
             platform=platform,
             tables=self._tables,
             journal=self._journal,
-            lanes=lambda: self._calls.lanes,
+            gates=self._gates,
+            lanes=self._lanes,
         )
         known_us = position.watermark_us
         self._frontier_us = self._options.start_us - 1 if known_us is None else known_us
@@ -132,6 +132,7 @@ class Worker:
             announces=self._options.announces,
             outbox=outbox,
         )
+        self._journal.attach(self._committer.touch)
         self._expiring = Expiring(
             name,
             ttls_of(self.service),
@@ -180,7 +181,7 @@ class Worker:
             record_bytes_max=platform.log.capabilities.record_bytes_max,
         )
         self._calls = Calls(
-            caller,
+            paced(caller, self.service, self._gates, self._lanes),
             self._committer,
             attempts,
             platform.clock,
@@ -362,23 +363,20 @@ class Worker:
         admitted = self._admission.admit(fresh, expired, due_us, after_us=self._frontier_us)
         for stream, offset in self._intake.passed():
             self._progress[stream].pass_to(offset)
-        await self._load_states(admitted)
+        for namespace, keys in wanted_states(self._stateful, admitted).items():
+            await self._values.load(namespace, keys)
         await self._calls.start(admitted, until_us, touched=bool(arrivals))
         moved = until_us > self._frontier_us
         self._frontier_us = max(self._frontier_us, until_us)
         return bool(arrivals or expired) or (moved and not self._live)
-
-    async def _load_states(self, admitted: Sequence[Admitted]) -> None:
-        for namespace, keys in wanted_states(self._stateful, admitted).items():
-            await self._values.load(namespace, keys)
 
     def _advanced(self, to_us: int) -> None:
         self._room.set()
         self._journal.note_commit()
         self._watermarks.advance(self.service.name, to_us)
 
-    def _touch(self) -> None:
-        self._committer.touch()
+    def _lanes(self) -> Lanes:
+        return self._calls.lanes
 
     def _count(self, handled: int) -> None:
         self.handled += handled
