@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tropism.app.app import App
     from tropism.core.envelope import Envelope
-    from tropism.core.errors import BusyError, TropismError
+    from tropism.core.errors import BusyError, RefusedError, TropismError
     from tropism.core.event import Event
     from tropism.core.time import days, hours, minutes, seconds
     from tropism.models.model import Model, Outcome
@@ -35,6 +35,7 @@ __all__ = [
     "Policy",
     "Provider",
     "Reader",
+    "RefusedError",
     "Retry",
     "Service",
     "State",
@@ -58,7 +59,7 @@ __all__ = [
 _HOMES = {
     "tropism.app.app": ("App",),
     "tropism.core.envelope": ("Envelope",),
-    "tropism.core.errors": ("BusyError", "TropismError"),
+    "tropism.core.errors": ("BusyError", "RefusedError", "TropismError"),
     "tropism.core.event": ("Event",),
     "tropism.core.time": ("days", "hours", "minutes", "seconds"),
     "tropism.models.model": ("Model", "Outcome"),

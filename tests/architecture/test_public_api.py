@@ -15,6 +15,7 @@ PUBLIC = [
     "Output",
     "Policy",
     "Provider",
+    "RefusedError",
     "Reader",
     "Retry",
     "Service",

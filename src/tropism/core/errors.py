@@ -7,12 +7,16 @@ TropismError
 │   └── FencedError     stop: another worker owns this now
 ├── UnavailableError    wait, then try again (``retryable``)
 │   └── BusyError       wait as long as it says, then try again
+├── RefusedError        let a person look: the event is in quarantine
 ├── NotSupportedError   choose another adapter, or ask for less
 └── CorruptError        restore or repair the store
 
 Messages read ``Cannot <do what> <which!r>: <fact with value>. <One remedy>.``
 They never carry payloads or secrets.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class TropismError(Exception):
@@ -49,6 +53,19 @@ class BusyError(UnavailableError):
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class RefusedError(TropismError):
+    """What a handler makes of an event is not good enough to act on: it goes to quarantine, with evidence.
+
+    Raised where nothing is broken, so that trying again would change nothing: a model is not sure enough,
+    an answer has no support, a rule forbids it. ``cause`` says so; ``evidence`` is what a person needs.
+    """
+
+    def __init__(self, cause: str, evidence: Mapping[str, Any] | None = None) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.evidence = dict(evidence or {})
 
 
 class NotSupportedError(TropismError):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from tropism.core.errors import InvalidInputError
+from tropism.core.errors import InvalidInputError, RefusedError
 from tropism.core.partition import partition_of
 
 
@@ -64,6 +64,8 @@ class Retry:
 
 def delay_seconds(retry: Retry, attempts: int, error: Exception, event_id: str) -> float | None:
     """Return how long to wait after so many failed attempts, or None to give up."""
+    if isinstance(error, RefusedError):
+        return None
     policy = retry.of(error)
     if attempts >= policy.attempts or not isinstance(error, policy.on) or isinstance(error, policy.never):
         return None

@@ -14,13 +14,14 @@ from tropism.core.errors import ConflictError, InvalidInputError, NotSupportedEr
 from tropism.core.event import Event
 from tropism.ports.platform import Platform
 from tropism.runtime.admission import source_topic
+from tropism.runtime.archiving import LetterArchived
 from tropism.runtime.attempts import GaveUp
 from tropism.runtime.dividing import divide
 from tropism.runtime.following import TOPIC, follow
 from tropism.runtime.gates import Gates, check_providers
 from tropism.runtime.handler import Expired, Handler, Shape, Tick
 from tropism.runtime.inject import Output
-from tropism.runtime.options import REMEMBER_SECONDS, WorkerOptions
+from tropism.runtime.options import LETTERS_MAX, REMEMBER_SECONDS, WorkerOptions
 from tropism.runtime.patience import PatientLog, patiently
 from tropism.runtime.service import Service
 from tropism.runtime.shares import Share, plan_of
@@ -42,7 +43,8 @@ class RuntimeOptions:
     at ``start_us``, and ticks with it; by default with the first fact. ``holder`` tells the processes
     that ask for leases apart. ``gave_up`` is told of every dead letter. ``share`` says which of how many
     workers of each service this is: the service must have been divided into so many. Where the log forgets
-    ids, services know them again for ``remember_seconds``.
+    ids, services know them again for ``remember_seconds``. Of dead letters, and in quarantine, a service
+    keeps about ``letters_max`` each; the oldest go to the log.
     """
 
     live: bool = True
@@ -57,6 +59,7 @@ class RuntimeOptions:
     gave_up: GaveUp | None = None
     share: tuple[int, int] = (0, 1)
     remember_seconds: float = REMEMBER_SECONDS
+    letters_max: int = LETTERS_MAX
 
 
 class Runtime:
@@ -93,6 +96,7 @@ class Runtime:
         for service in self.services:
             check(service)
         check_share(self.options)
+        check_letters_max(self.options.letters_max)
         check_providers([h.provider for s in everyone for h in s.handlers if h.provider is not None])
         if not self.options.live:
             check_cycles(everyone, self.watermarks)
@@ -137,6 +141,7 @@ class Runtime:
             announces=self._is_awaited_elsewhere(service),
             remember_seconds=options.remember_seconds,
             gates=self.gates,
+            letters_max=options.letters_max,
         )
 
     def _is_awaited_elsewhere(self, service: Service) -> bool:
@@ -256,7 +261,7 @@ class Runtime:
 
 def codec_of(services: Iterable[Service], types: Iterable[type[Event]]) -> Codec:
     """Return a codec for all events that services take, give, or keep views of."""
-    kinds: dict[type[Event], None] = dict.fromkeys((Tick, Expired, *types))
+    kinds: dict[type[Event], None] = dict.fromkeys((Tick, Expired, LetterArchived, *types))
     for service in services:
         kinds |= dict.fromkeys((*service.events, *service.emits))
         kinds |= dict.fromkeys(kind for view in service.views for kind in view.on)
@@ -339,6 +344,12 @@ def check_share(options: RuntimeOptions) -> None:
             f"Cannot run {count} workers of a service in event time: its outputs would not be in order of "
             f"time. Spread whole services over processes."
         )
+
+
+def check_letters_max(count: int) -> None:
+    """Refuse to keep no letters at all. Raises: InvalidInputError."""
+    if count < 1:
+        raise InvalidInputError(f"Cannot keep {count} dead letters of a service: keep at least 1.")
 
 
 def check(service: Service) -> None:

@@ -21,12 +21,12 @@ from tropism.runtime.call import Caller
 from tropism.runtime.calls import Calls
 from tropism.runtime.commit import Committer
 from tropism.runtime.cursor import Cursor, Fed, Place, Progress, fed_places
-from tropism.runtime.dead import DeadLetter
 from tropism.runtime.expiring import Expiring
 from tropism.runtime.gates import Gates
 from tropism.runtime.intake import Intake, least
-from tropism.runtime.journal import Journal, scope_of
+from tropism.runtime.journal import Journal
 from tropism.runtime.lanes import Lanes
+from tropism.runtime.letters import Letters
 from tropism.runtime.options import WorkerOptions
 from tropism.runtime.outbox import open_outbox
 from tropism.runtime.paced import paced
@@ -59,7 +59,6 @@ class Worker:
     ) -> None:
         self.service = service
         self.handled = 0
-        self.dead = 0
         self.is_open = False
         self._is_waiting = False
         clock = platform.clock
@@ -98,7 +97,8 @@ class Worker:
         self._sources = Sources(self.service, self._watermarks)
         self._values = Values(platform.state)
         self._journal = Journal(name, platform.state)
-        self._tables = Tables(name, self._consumer, self.service.views, platform.state, self._buried)
+        self.letters = Letters(name, platform, self._journal, self._options)
+        self._tables = Tables(name, self._consumer, self.service.views, platform.state, self.letters.buried)
         await self._tables.load()
         self._progress: dict[Stream, Progress] = {}
         outbox = await open_outbox(self._consumer, platform)
@@ -158,7 +158,7 @@ class Worker:
             begin_us=self._options.ticks_from_us if known_us is None else known_us,
             share=self._options.share,
             owned=self._owned,
-            refuse=self._buried,
+            refuse=self.letters.buried,
         )
 
     def _open_calls(self) -> None:
@@ -169,7 +169,7 @@ class Worker:
             self._codec,
             platform.clock,
             touch=self._committer.touch,
-            gave_up=self._buried,
+            gave_up=self.letters.buried,
         )
         caller = Caller(
             self.service.name,
@@ -242,7 +242,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until stopped. Raises: FencedError if another worker took over."""
-        await first_of(self._admit_all(), self._committer.run(), self._watch())
+        await first_of(self._admit_all(), self._committer.run(), self._watch(), self.letters.run())
 
     @property
     def taken(self) -> int:
@@ -300,6 +300,7 @@ class Worker:
         while not self._stopping.is_set():
             changed = self._watermarks.change
             ends = least(self._intake.ends, self._aside.ends) if self._live else {}
+            await self.letters.tidied()
             await self._wait_for_room()
             self._committer.hold()
             if not self._stopping.is_set() and not await self._admit():
@@ -373,6 +374,7 @@ class Worker:
     def _advanced(self, to_us: int) -> None:
         self._room.set()
         self._journal.note_commit()
+        self.letters.note_commit()
         self._watermarks.advance(self.service.name, to_us)
 
     def _lanes(self) -> Lanes:
@@ -380,12 +382,6 @@ class Worker:
 
     def _count(self, handled: int) -> None:
         self.handled += handled
-
-    def _buried(self, letter: DeadLetter, error: Exception) -> None:
-        self.dead += 1
-        self._journal.set_aside(scope_of(letter.handler, letter.record))
-        if self._options.gave_up is not None:
-            self._options.gave_up(letter, error)
 
     def _watch(self) -> Awaitable[None]:
         return watch(
