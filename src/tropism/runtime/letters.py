@@ -17,6 +17,9 @@ ALL = 2**62
 SHARE = 10
 """Room for a tenth is made at a time."""
 
+AGAIN_SECONDS = 5.0
+"""How long to wait when somebody else moves letters."""
+
 
 class Letters:
     """Takes note of every letter, and moves the oldest into the log where a service has too many.
@@ -71,17 +74,19 @@ class Letters:
         while True:
             await self._due.wait()
             self._due.clear()
-            for namespace in (NAMESPACE, QUARANTINE):
-                await patiently(self._platform.clock, partial(self._tidy, namespace))
+            try:
+                for namespace in (NAMESPACE, QUARANTINE):
+                    await patiently(self._platform.clock, partial(self._tidy, namespace))
+            except ConflictError:
+                # Somebody else moves letters right now, or died while doing so.
+                self._due.set()
             self._tidied.set()
+            if self._due.is_set():
+                await self._platform.clock.sleep(AGAIN_SECONDS)
 
     async def _tidy(self, namespace: str) -> None:
         kept = await dead_letters(self._platform.state, self._service, count_max=ALL, namespace=namespace)
-        try:
-            await archive(self._platform, surplus(kept, self._count_max))
-        except ConflictError:
-            # Somebody moves letters right now: look again when the next one comes.
-            self._unseen = 0
+        await archive(self._platform, surplus(kept, self._count_max))
 
 
 def surplus(letters: Sequence[DeadLetter], count_max: int) -> list[DeadLetter]:
