@@ -14,10 +14,10 @@ def print_report(report: Report) -> None:
             print(f"\n{name}: {port.durability}")
     print()
     consumers = (
-        (c.name, c.behind, c.watermark, c.dead_letters, "" if c.started else "never ran")
+        (c.name, c.behind, c.watermark, c.dead_letters, c.quarantined, "" if c.started else "never ran")
         for c in report.consumers
     )
-    columns = ("consumer", "events behind", "reached", "dead letters", "")
+    columns = ("consumer", "events behind", "reached", "dead letters", "quarantined", "")
     opened = all(port.ok for port in report.ports.values())
     none = "No consumer has run here." if opened else "Consumers are not known while a port is not open."
     print_table(columns, consumers, none=none)
@@ -25,6 +25,11 @@ def print_report(report: Report) -> None:
         print(
             f"\nextra {extra!r} is not installed (lacks {', '.join(names)}): pip install 'tropism[{extra}]'"
         )
+    for name, limit in report.providers.items():
+        told = [f"{limit.per_second:g} calls a second"] if limit.per_second is not None else []
+        told += [f"{limit.in_flight} at a time"] if limit.in_flight is not None else []
+        handlers = ", ".join(limit.handlers)
+        print(f"\nprovider {name!r}: {', '.join(told) or 'no limit'} a process, called by {handlers}")
     for emulation in report.emulations:
         print(f"\nemulated: {emulation}")
     print(f"\n{'All is well.' if report.ok else f'{len(report.problems)} to mend:'}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tropism.cli import dead_letters, demo, dev, doctor, events, models, new, run, whatif
+from tropism.cli import dead_letters, demo, dev, doctor, events, models, new, quarantine, run, whatif
 from tropism.cli.extras import extra_of, told_missing
 from tropism.core.errors import TropismError
 
@@ -23,6 +23,7 @@ commands.command("dev")(dev.dev)
 commands.command("run")(run.run)
 commands.add_typer(events.commands, name="events")
 commands.add_typer(dead_letters.commands, name="dead-letters")
+commands.add_typer(quarantine.commands, name="quarantine")
 commands.add_typer(models.commands, name="models")
 commands.add_typer(demo.commands, name="demo")
 commands.command("whatif")(whatif.whatif)

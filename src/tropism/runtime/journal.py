@@ -44,7 +44,7 @@ class Journal:
         self._pending: dict[str, list[asyncio.Future[None]]] = {}
         self._running: dict[str, list[asyncio.Future[None]]] = {}
 
-    def attach(self, touch: Callable[[], None]) -> None:
+    def attach(self, touch: Callable[[], object]) -> None:
         """Say how to ask for a commit: before the first step is added."""
         self._touch = touch
 

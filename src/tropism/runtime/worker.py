@@ -103,16 +103,7 @@ class Worker:
         self._progress: dict[Stream, Progress] = {}
         outbox = await open_outbox(self._consumer, platform)
         await self._open_intakes()
-        self._opened = await open_resources(
-            self.service,
-            self._consumer,
-            live=self._live,
-            platform=platform,
-            tables=self._tables,
-            journal=self._journal,
-            gates=self._gates,
-            lanes=self._lanes,
-        )
+        await self._open_resources()
         known_us = position.watermark_us
         self._frontier_us = self._options.start_us - 1 if known_us is None else known_us
         self._committer = Committer(
@@ -145,6 +136,18 @@ class Worker:
         self._open_calls()
         self._watermarks.advance(name, self._frontier_us)
         self.is_open = True
+
+    async def _open_resources(self) -> None:
+        self._opened = await open_resources(
+            self.service,
+            self._consumer,
+            live=self._live,
+            platform=self._platform,
+            tables=self._tables,
+            journal=self._journal,
+            gates=self._gates,
+            lanes=self._lanes,
+        )
 
     def _open_admission(self, cursor: Cursor, known_us: int | None) -> None:
         self._admission = Admission(
