@@ -49,6 +49,7 @@ class Service:
         retry: Retry | None = None,
         timeout_seconds: float = 60.0,
         batch_count_max: int = 1024,
+        batch_age_seconds: float = 0.0,
         emits: Sequence[type[Event]] = (),
         provider: Provider | None = None,
     ) -> Callable[[F], F]:
@@ -58,6 +59,9 @@ class Service:
         the first parameter's annotation does. ``emits`` names events that the return annotation does not,
         because it says ``Output``. ``provider`` is what it calls: it is called only as fast as that
         bears, a batch counting as one call. The function itself stays as it is, callable in a test.
+
+        A batch starts at once when its handler is free; live, with ``batch_age_seconds``, when it is full or
+        its first event has waited so long, whatever comes later.
 
         Raises: InvalidInputError if the signature does not fit.
         """
@@ -84,6 +88,7 @@ class Service:
                     guarantee=guarantee,
                     timeout_seconds=timeout_seconds,
                     batch_count_max=batch_count_max,
+                    batch_age_seconds=batch_age_seconds,
                     by=by,
                     provider=provider,
                 )
