@@ -48,11 +48,17 @@ class UnavailableError(TropismError):
 
 
 class BusyError(UnavailableError):
-    """The other side asks to wait: raised in a handler, it puts the event off and costs no attempt."""
+    """The other side asks to wait: raised in a handler, it puts the event off and costs no attempt.
 
-    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+    ``provider`` is set where the pause of that provider is noted already.
+    """
+
+    def __init__(
+        self, message: str, retry_after_seconds: float | None = None, *, provider: str | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+        self.provider = provider
 
 
 class RefusedError(TropismError):

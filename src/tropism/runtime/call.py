@@ -145,6 +145,7 @@ class Caller:
                 [d.item.as_of_us for d in deliveries],
                 lambda index, event: enlisted.append((index, event, name)),
                 deliveries[0].handler.name,
+                deliveries[0].handler.provider,
                 ends.append,
             )
         )

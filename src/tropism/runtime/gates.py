@@ -42,7 +42,8 @@ class Gate:
         try:
             yield
         except Exception as error:
-            busy = busy_of(error, self._clock.now_us())
+            noted = isinstance(error, BusyError) and error.provider is not None
+            busy = None if noted else busy_of(error, self._clock.now_us())
             if busy is None:
                 self.pace = failed(self.pace)
                 raise
@@ -51,6 +52,7 @@ class Gate:
                 f"Cannot call provider {self.provider.name!r}: it is busy for {self.paused_seconds:.3g} s. "
                 f"Its handlers go on by themselves then.",
                 self.paused_seconds,
+                provider=self.provider.name,
             ) from error
         except BaseException:
             self.pace = failed(self.pace)
@@ -75,7 +77,9 @@ class Gate:
                     return
                 await self._change(wait)
         raise BusyError(
-            f"Cannot call provider {self.provider.name!r}: the service is stopping. Start it again.", 1.0
+            f"Cannot call provider {self.provider.name!r}: the service is stopping. Start it again.",
+            1.0,
+            provider=self.provider.name,
         )
 
     async def _change(self, seconds: float) -> None:

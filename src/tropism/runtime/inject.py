@@ -14,6 +14,7 @@ from tropism.ports.platform import Platform
 from tropism.ports.state import Write
 from tropism.runtime.gates import Gates
 from tropism.runtime.journal import Journal
+from tropism.runtime.pace import Provider
 from tropism.runtime.rests import Rest
 from tropism.runtime.view import Reader, View
 
@@ -85,6 +86,8 @@ class Subject:
     enlist: Callable[[int, Event], None]
     """Adds an event to the commit of the n-th envelope."""
     handler: str
+    provider: Provider | None
+    """What the handler calls: it has its turn there while it runs."""
     at_end: Callable[[Callable[[], Sequence[Write]]], None]
     """Has something asked, when the handler has succeeded, for what its commit is to write."""
 

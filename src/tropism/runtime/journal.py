@@ -75,7 +75,7 @@ class Journal:
         """Keep what a step gave, from the next commit on."""
         key = f"{scope}/{step}"
         self._open.setdefault(scope, {})[step] = kept
-        self._pending[key] = []
+        self._pending.setdefault(key, [])
         if not self._added:
             self._touch()
         self._added[key] = Write(self._namespace, key, _ENCODER.encode(kept))
@@ -126,7 +126,7 @@ class Journal:
         """Note that what the last commit added is durable."""
         done, self._committing = self._committing, []
         for key in done:
-            _wake(self._pending.pop(key))
+            _wake(self._pending.pop(key, ()))
 
 
 async def _turn(waiting: list[asyncio.Future[None]]) -> None:

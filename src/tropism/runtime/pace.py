@@ -102,7 +102,8 @@ def refused(provider: Provider, pace: Pace, now: float, seconds: float | None) -
     """Return the pace after a provider said that it is busy, for so long or for who knows how long."""
     # Refusals of calls that began together are one: they all began before the pause.
     again = pace.refusals if now < pace.paused_until else pace.refusals + 1
-    pause = seconds or FIRST_SECONDS * 2.0 ** min(again - 1, 30)
+    guess = FIRST_SECONDS * 2.0 ** min(again - 1, 30)
+    pause = seconds if seconds is not None and seconds > 0 else guess
     until = max(pace.paused_until, now + min(pause, provider.longest.total_seconds()))
     return pace._replace(in_flight=pace.in_flight - 1, window=1.0, paused_until=until, refusals=again)
 

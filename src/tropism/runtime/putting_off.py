@@ -29,4 +29,6 @@ def put_off_seconds(deliveries: Sequence[Delivery], error: Exception, now: float
             # It was counted before it was made; as it turned out, it was not this event's doing.
             delivery.errors.pop()
             delivery.charged = False
-    return min(error.retry_after_seconds or PAUSE_SECONDS, retry.longest.total_seconds())
+    after = error.retry_after_seconds
+    pause = after if after is not None and after > 0 else PAUSE_SECONDS
+    return min(pause, retry.longest.total_seconds())

@@ -307,6 +307,7 @@ def _repartition(handler: Handler) -> Service:
             outputs=handler.events,
             by=None,
             topic=topic,
+            provider=None,
         )
     )
     return service

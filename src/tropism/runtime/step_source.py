@@ -34,7 +34,7 @@ class OpenedSteps:
         """Return the steps of one call."""
         scope = scope_of(subject.handler, subject.envelopes[0])
         site = self._site
-        steps = Steps(site.journal, scope, self._functions, site.gates, site.rest())
+        steps = Steps(site.journal, scope, self._functions, site.gates, site.rest(), subject.provider)
         subject.at_end(steps.finish)
         return steps
 

@@ -60,12 +60,14 @@ class Steps:
         functions: Functions,
         gates: Gates,
         rest: Rest,
+        has_turn: Provider | None = None,
     ) -> None:
         self._journal = journal
         self._scope = scope
         self._functions = functions
         self._gates = gates
         self._rest = rest
+        self._has_turn = has_turn
         self._asked: dict[str, int] = {}
         self._is_over = False
 
@@ -122,8 +124,14 @@ class Steps:
         kwargs: Mapping[str, Any],
     ) -> bytes | None:
         """Make the call when its turn has come."""
-        if provider is None:
+        if provider is None or provider == self._has_turn:
             return await self._call(name, call, args, kwargs)
+        if self._has_turn is not None:
+            raise InvalidInputError(
+                f"Cannot wait in step {name!r} of {self._scope!r} for provider {provider.name!r}: its "
+                f"handler has its turn with {self._has_turn.name!r}, and two that do so may wait for each "
+                f"other for ever. Name providers on the steps only."
+            )
         async with self._gates.of(provider).turn(self._rest):
             return await self._call(name, call, args, kwargs)
 

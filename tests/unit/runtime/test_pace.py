@@ -367,6 +367,52 @@ def test_a_step_waits_for_its_provider_and_what_ran_before_is_not_repeated() -> 
     assert calls == ["first", "second", "second"]
 
 
+def test_a_busy_provider_pauses_no_other_and_a_step_has_its_handlers_turn() -> None:
+    """A step of the handler's own provider needs no second turn; one of another provider is refused."""
+    service, other = Service("shop"), Service("other")
+    bank, post = Provider("bank", in_flight=1), Provider("post", in_flight=1)
+
+    async def charge(what: str) -> str:
+        return what
+
+    @service.on(Sent, provider=bank)
+    async def pay(event: Sent, steps: Steps) -> Taken:
+        await steps.run(Step("one", provider=bank), charge, "first")
+        return Taken(to=event.to)
+
+    @other.on(Sent, provider=bank, retry=ONCE)
+    async def both(event: Sent, steps: Steps) -> None:
+        await steps.run(Step("two", provider=post), charge, "second")
+
+    async def main() -> None:
+        async with testing.run(App("shop", services=[service, other]), live=True) as t:
+            await t.publish(Sent(to="a"), Sent(to="b"))
+            await t.advance(minutes=1)
+            assert len(t.all(Taken)) == 2
+            letters = t.dead_letters()
+            assert len(letters) == 2
+            assert "its handler has its turn with 'bank'" in letters[0].cause
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("after", [-5.0, 0.0, float("nan"), None])
+def test_senseless_pauses_are_short_ones(after: float | None) -> None:
+    """Whoever says to wait for no time at all is not asked again at once."""
+    post = Post(None, [BusyError("Cannot send: closed.", after)], retry=ONCE)
+
+    async def main() -> None:
+        async with testing.run(post.app, live=True) as t:
+            post.clock = t.simulation.clock.monotonic
+            await t.publish(Sent(to="a"))
+            await t.advance(minutes=1)
+
+    asyncio.run(main())
+    assert post.times() == pytest.approx([0.0, 1.0])
+    pace = refused(Provider("p"), started(Provider("p"), Pace(), 0.0), 0.0, after)
+    assert wait_seconds(Provider("p"), pace, 0.0) == 1.0
+
+
 def test_a_batch_is_one_call_and_is_not_split_by_a_pause() -> None:
     """A provider of batches that is busy gets the same batch again."""
     service, batches = Service("shop"), []
