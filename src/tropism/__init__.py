@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from tropism.adapters.outbox import create_outbox, create_outbox_async, publish_in, publish_in_async
     from tropism.app.app import App
     from tropism.core.envelope import Envelope
-    from tropism.core.errors import TropismError
+    from tropism.core.errors import BusyError, RefusedError, TropismError
     from tropism.core.event import Event, event
     from tropism.core.time import days, hours, minutes, seconds
     from tropism.core.upcast import upcasts
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     from tropism.runtime.inject import Output, State, use
     from tropism.runtime.joins import join_as_of, join_interval
     from tropism.runtime.later import Cancel, Later
+    from tropism.runtime.pace import Provider
     from tropism.runtime.retry import Retry
     from tropism.runtime.scheduled import delayed, scheduled
     from tropism.runtime.service import Service
+    from tropism.runtime.steps import Step, Steps
     from tropism.runtime.view import Reader, View, age, count, last, mean, total
     from tropism.runtime.windows import session, sliding, tumbling
 
 __all__ = [
     "App",
     "Batch",
+    "BusyError",
     "Cancel",
     "Closed",
     "Decider",
@@ -41,10 +44,14 @@ __all__ = [
     "Outcome",
     "Output",
     "Policy",
+    "Provider",
     "Reader",
+    "RefusedError",
     "Retry",
     "Service",
     "State",
+    "Step",
+    "Steps",
     "Tick",
     "TropismError",
     "View",
@@ -83,7 +90,7 @@ _HOMES = {
     "tropism.adapters.outbox": ("create_outbox", "create_outbox_async", "publish_in", "publish_in_async"),
     "tropism.app.app": ("App",),
     "tropism.core.envelope": ("Envelope",),
-    "tropism.core.errors": ("TropismError",),
+    "tropism.core.errors": ("BusyError", "RefusedError", "TropismError"),
     "tropism.core.event": ("Event", "event"),
     "tropism.core.time": ("days", "hours", "minutes", "seconds"),
     "tropism.core.upcast": ("upcasts",),
@@ -98,8 +105,10 @@ _HOMES = {
     "tropism.runtime.joins": ("join_as_of", "join_interval"),
     "tropism.runtime.later": ("Cancel", "Later"),
     "tropism.runtime.scheduled": ("delayed", "scheduled"),
+    "tropism.runtime.pace": ("Provider",),
     "tropism.runtime.retry": ("Retry",),
     "tropism.runtime.service": ("Service",),
+    "tropism.runtime.steps": ("Step", "Steps"),
     "tropism.runtime.view": ("Reader", "View", "age", "count", "last", "mean", "total"),
     "tropism.runtime.windows": ("session", "sliding", "tumbling"),
 }

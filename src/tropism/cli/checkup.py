@@ -3,6 +3,7 @@
 import platform as machine
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
@@ -19,15 +20,15 @@ from tropism.core.errors import TropismError
 from tropism.core.time import iso
 from tropism.ports.opening import open_url, without_secrets
 from tropism.ports.platform import Platform
-from tropism.runtime import schemas
+from tropism.runtime import dead, schemas
 from tropism.runtime.cycles import notes_of
-from tropism.runtime.dead import CONSUMER, dead_letters
 from tropism.runtime.emulations import emulations, site_of
 from tropism.runtime.lag import lag_of
 from tropism.runtime.late import late_of
 from tropism.runtime.needs import findings, needs_of
 from tropism.runtime.options import REMEMBER_SECONDS
 from tropism.runtime.runtime import check, with_repartitions
+from tropism.runtime.service import Service
 
 _UNBOUNDED = 2**62
 FREE_BYTES_MIN = 64 * 2**20
@@ -54,8 +55,17 @@ class ConsumerReport(msgspec.Struct):
     watermark: str | None
     dead_letters: int
     started: bool
+    quarantined: int = 0
     late: dict[str, int] = {}
     """How many events came too late for each of its views, where any did."""
+
+
+class ProviderReport(msgspec.Struct):
+    """Something outside that handlers call, and its limits; None where there is none."""
+
+    per_second: float | None
+    in_flight: int | None
+    handlers: list[str]
 
 
 class OutboxReport(msgspec.Struct):
@@ -92,6 +102,8 @@ class Report(msgspec.Struct):
     outboxes: list[OutboxReport] = []
     consumers: list[ConsumerReport] = []
     dead_letters: dict[str, int] = {}
+    quarantined: dict[str, int] = {}
+    providers: dict[str, ProviderReport] = {}
 
 
 async def examine(named: str | None) -> Report:
@@ -209,12 +221,13 @@ async def _examine_services(platform: Platform, app: App | None, report: Report)
             check(service)
         report.emulations = emulations(services, platform, REMEMBER_SECONDS)
         _examine_needs(platform, app, report)
+        report.providers = _providers(services)
     except TropismError as error:
         report.problems.append(str(error))
     try:
-        letters = await dead_letters(platform.state, count_max=_UNBOUNDED)
-        report.dead_letters = dict(sorted(Counter(letter.service for letter in letters).items()))
-        report.consumers = await _consumers(platform, app, report.dead_letters)
+        report.dead_letters = await _letters(platform, dead.NAMESPACE)
+        report.quarantined = await _letters(platform, dead.QUARANTINE)
+        report.consumers = await _consumers(platform, app, report)
     except TropismError as error:
         report.problems.append(str(error))
 
@@ -246,17 +259,34 @@ def _examine_needs(platform: Platform, app: App | None, report: Report) -> None:
             report.problems.append(each.words)
 
 
-async def _consumers(platform: Platform, app: App | None, dead: dict[str, int]) -> list[ConsumerReport]:
+async def _letters(platform: Platform, namespace: str) -> dict[str, int]:
+    letters = await dead.dead_letters(platform.state, count_max=_UNBOUNDED, namespace=namespace)
+    return dict(sorted(Counter(letter.service for letter in letters).items()))
+
+
+def _providers(services: Sequence[Service]) -> dict[str, ProviderReport]:
+    """Return the limits that handlers declare; those of steps are known only when they run."""
+    found: dict[str, ProviderReport] = {}
+    for handler in (handler for service in services for handler in service.handlers):
+        if handler.provider is not None:
+            known = ProviderReport(handler.provider.per_second, handler.provider.in_flight, [])
+            found.setdefault(handler.provider.name, known).handlers.append(handler.name)
+    return found
+
+
+async def _consumers(platform: Platform, app: App | None, report: Report) -> list[ConsumerReport]:
     positions = dict(await platform.state.positions())
     services = {} if app is None else {service.name: service for service in with_repartitions(app.services)}
     others = {name for name in positions if "#" not in name}  # a worker's share is its service's
-    names = [*services, *sorted(others - set(services) - {CONSUMER, schemas.CONSUMER})]
+    names = [*services, *sorted(others - set(services) - {dead.CONSUMER, schemas.CONSUMER})]
     found = []
     for name in names:
         position = positions.get(name)
         behind = (await lag_of(platform, services[name])).events if name in services else None
         at_us = None if position is None else position.watermark_us
         watermark = None if at_us is None or at_us < 0 else iso(at_us)
+        letters, refused = report.dead_letters.get(name, 0), report.quarantined.get(name, 0)
         late = await late_of(platform.state, name)
-        found.append(ConsumerReport(name, behind, watermark, dead.get(name, 0), position is not None, late))
+        started = position is not None
+        found.append(ConsumerReport(name, behind, watermark, letters, started, refused, late))
     return found

@@ -35,10 +35,10 @@ def _print_ports(report: Report) -> None:
 
 def _print_consumers(report: Report) -> None:
     consumers = (
-        (c.name, c.behind, c.watermark, c.dead_letters, "" if c.started else "never ran")
+        (c.name, c.behind, c.watermark, c.dead_letters, c.quarantined, "" if c.started else "never ran")
         for c in report.consumers
     )
-    columns = ("consumer", "events behind", "reached", "dead letters", "")
+    columns = ("consumer", "events behind", "reached", "dead letters", "quarantined", "")
     opened = all(port.ok for port in report.ports.values())
     none = "No consumer has run here." if opened else "Consumers are not known while a port is not open."
     print_table(columns, consumers, none=none)
@@ -52,6 +52,11 @@ def _remarks(report: Report) -> Iterator[str]:
         yield f"outbox {outbox.name}: {outbox.waiting} events wait, {outbox.refused} were put aside"
     for extra, names in report.extras_missing.items():
         yield f"extra {extra!r} is not installed (lacks {', '.join(names)}): pip install 'tropism[{extra}]'"
+    for name, limit in report.providers.items():
+        told = [f"{limit.per_second:g} calls a second"] if limit.per_second is not None else []
+        told += [f"{limit.in_flight} at a time"] if limit.in_flight is not None else []
+        handlers = ", ".join(limit.handlers)
+        yield f"provider {name!r}: {', '.join(told) or 'no limit'} a process, called by {handlers}"
     for emulation in report.emulations:
         yield f"emulated: {emulation}"
     for note in report.notes:

@@ -20,9 +20,9 @@ AllOption = Annotated[bool, typer.Option("--all", help="All dead letters, of all
 @commands.command("list")
 def list_(service: ServiceOption = None, json: JsonOption = False) -> None:
     """List dead letters, with the cause of each."""
-    from tropism.cli import letters
+    from tropism.cli import letters, shelves
 
-    finish(letters.print_list(service, json=json))
+    finish(letters.print_list(shelves.DEAD, service, json=json))
 
 
 @commands.command("show")
@@ -31,9 +31,9 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show one dead letter: its event, cause and history."""
-    from tropism.cli import letters
+    from tropism.cli import letters, shelves
 
-    finish(letters.print_one(id, json=json))
+    finish(letters.print_one(shelves.DEAD, id, json=json))
 
 
 @commands.command("redrive")
@@ -45,9 +45,10 @@ def redrive(
     Do it after mending the handler. Leaving the dead letters and arriving anew is one commit: an event is
     never in both places, nor in neither.
     """
-    from tropism.cli import letters
+    from tropism.cli import letters, shelves
 
-    finish(letters.redrive(letters.Choice(tuple(ids or ()), service, all), json=json))
+    choice = letters.Choice(shelves.DEAD, tuple(ids or ()), service, all)
+    finish(letters.redrive(choice, json=json))
 
 
 @commands.command("discard")
@@ -59,6 +60,7 @@ def discard(
     json: JsonOption = False,
 ) -> None:
     """Forget dead letters for good. The events themselves stay in the log."""
-    from tropism.cli import letters
+    from tropism.cli import letters, shelves
 
-    finish(letters.discard(letters.Choice(tuple(ids or ()), service, all), yes=yes, json=json))
+    choice = letters.Choice(shelves.DEAD, tuple(ids or ()), service, all)
+    finish(letters.discard(choice, yes=yes, json=json))

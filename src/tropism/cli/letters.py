@@ -1,15 +1,17 @@
-"""Listing, redriving and discarding dead letters."""
+"""Listing, handing back and discarding letters: dead ones, and those in quarantine."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import typer
 
 from tropism.app.platform import open_platform, read_settings
 from tropism.cli.console import confirm, print_json, print_table, say, visible
 from tropism.cli.discovery import load_app
 from tropism.cli.looking import open_to_look
+from tropism.cli.shelves import Shelf
 from tropism.core.cloudevents import cloud_event
 from tropism.core.errors import InvalidInputError, NotFoundError, TropismError
 from tropism.core.time import iso
@@ -23,8 +25,9 @@ _NO_BOUND = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which dead letters a command is about."""
+    """Which letters a command is about."""
 
+    shelf: Shelf
     ids: tuple[str, ...]
     service: str | None
     all: bool
@@ -33,52 +36,53 @@ class Choice:
         """Refuse to guess. Raises: InvalidInputError."""
         if not (self.ids or self.service or self.all):
             raise InvalidInputError(
-                f"Cannot {what} dead letters: nothing says which. Name ids, --service NAME, or --all."
+                f"Cannot {what} {self.shelf.plural}: nothing says which. Name ids, --service NAME, or --all."
             )
 
     def of(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
         """Return the letters chosen, each once. Raises: NotFoundError, InvalidInputError."""
         if not self.ids:
             return list(letters)
-        found = (_named(id, letters) for id in self.ids)
+        found = (_named(self.shelf, id, letters) for id in self.ids)
         return list({(letter.service, letter.id): letter for letter in found}.values())
 
 
-def _named(id: str, letters: Sequence[DeadLetter]) -> DeadLetter:
+def _named(shelf: Shelf, id: str, letters: Sequence[DeadLetter]) -> DeadLetter:
     found = [letter for letter in letters if letter.id == id] or [
         letter for letter in letters if letter.id.startswith(id)
     ]
     if not found:
         raise NotFoundError(
-            f"Cannot find dead letter {id!r}: there are {len(letters)}, and none begins so. "
-            f"See 'tropism dead-letters list'."
+            f"Cannot find {shelf.noun} {id!r}: there are {len(letters)}, and none begins so. "
+            f"See 'tropism {shelf.command} list'."
         )
     if len(found) > 1:
         raise InvalidInputError(
-            f"Cannot tell which dead letter {id!r} means: {len(found)} begin so. "
+            f"Cannot tell which {shelf.noun} {id!r} means: {len(found)} begin so. "
             f"Name one of {[letter.id for letter in found[:5]]}, or its --service."
         )
     return found[0]
 
 
-async def print_list(service: str | None, *, json: bool) -> None:
-    """Print the dead letters of a service, or of all."""
+async def print_list(shelf: Shelf, service: str | None, *, json: bool) -> None:
+    """Print the letters of a service, or of all."""
     async with open_to_look(read_settings()) as platform:
-        letters = await _of_service(platform, service)
+        letters = await _of_service(platform, shelf, service)
     if json:
-        print_json({"count": len(letters), "dead_letters": [_told(letter) for letter in letters]})
+        print_json({"count": len(letters), shelf.key: [_told(letter) for letter in letters]})
         return
     rows = (
         (letter.service, letter.id, letter.record.type, letter.attempts, iso(letter.failed_us), letter.cause)
         for letter in letters
     )
-    print_table(("service", "id", "type", "attempts", "failed", "cause"), rows, none="No dead letters.")
+    print_table(("service", "id", "type", "attempts", "failed", "cause"), rows, none=f"No {shelf.plural}.")
 
 
-async def print_one(id: str, *, json: bool) -> None:
-    """Print one dead letter with all that is known of it."""
+async def print_one(shelf: Shelf, id: str, *, json: bool) -> None:
+    """Print one letter with all that is known of it."""
     async with open_to_look(read_settings()) as platform:
-        letter = _named(id, await dead_letters(platform.state, count_max=_NO_BOUND))
+        letters = await dead_letters(platform.state, count_max=_NO_BOUND, namespace=shelf.namespace)
+    letter = _named(shelf, id, letters)
     if json:
         print_json(_told(letter))
         return
@@ -97,6 +101,8 @@ async def print_one(id: str, *, json: bool) -> None:
     }
     for name, value in facts.items():
         print(f"{name + ':':<10} {visible(str(value))}")
+    for name, value in (letter.evidence or {}).items():
+        print(f"{'evidence:':<10} {visible(f'{name} = {msgspec.json.encode(value).decode()}')}")
     for number, line in enumerate(letter.history, 1):
         print(f"{f'try {number}:':<10} {visible(line)}")
 
@@ -111,16 +117,17 @@ def _told(letter: DeadLetter) -> dict[str, Any]:
         "attempts": letter.attempts,
         "failed": iso(letter.failed_us),
         "event": cloud_event(letter.record),
+        **({} if letter.evidence is None else {"evidence": letter.evidence}),
     }
 
 
-async def redrive(choice: Choice, *, json: bool) -> None:
+async def redrive(choice: Choice, *, note: str = "", json: bool) -> None:
     """Move letters back to their handlers."""
-    choice.check("redrive")
+    choice.check(choice.shelf.verb)
     async with open_platform(read_settings()) as platform:
         letters = await _chosen(platform, choice)
-        moved = await _in_parts(letters, lambda part: dead.redrive(platform, part))
-    _report("redriven", moved, json=json)
+        moved = await _in_parts(letters, lambda part: dead.redrive(platform, part, released=note))
+    _report(choice.shelf, choice.shelf.done, moved, json=json)
 
 
 async def discard(choice: Choice, *, yes: bool, json: bool) -> None:
@@ -128,19 +135,21 @@ async def discard(choice: Choice, *, yes: bool, json: bool) -> None:
     choice.check("discard")
     async with open_platform(read_settings()) as platform:
         letters = await _chosen(platform, choice)
-        if letters and not confirm(f"Discard {_count(letters)} for good?", yes=yes):
+        if letters and not confirm(f"Discard {choice.shelf.count(len(letters))} for good?", yes=yes):
             raise typer.Exit(1)
         moved = await _in_parts(letters, lambda part: dead.discard(platform, part))
-    _report("discarded", moved, json=json)
+    _report(choice.shelf, "discarded", moved, json=json)
 
 
 async def _chosen(platform: Platform, choice: Choice) -> list[DeadLetter]:
-    return choice.of(await _of_service(platform, choice.service))
+    return choice.of(await _of_service(platform, choice.shelf, choice.service))
 
 
-async def _of_service(platform: Platform, service: str | None) -> list[DeadLetter]:
+async def _of_service(platform: Platform, shelf: Shelf, service: str | None) -> list[DeadLetter]:
     """Return the letters of a service, or of all. Raises: NotFoundError for a service that nobody knows."""
-    letters = list(await dead_letters(platform.state, service or "", count_max=_NO_BOUND))
+    letters = await dead_letters(
+        platform.state, service or "", count_max=_NO_BOUND, namespace=shelf.namespace
+    )
     if service is not None and not letters:
         ran = {name.partition("#")[0] for name, _ in await platform.state.positions()}
         known = {*ran, *_services_of_app()} - {dead.CONSUMER, schemas.CONSUMER}
@@ -169,12 +178,8 @@ async def _in_parts(
     return moved
 
 
-def _count(letters: Sequence[DeadLetter]) -> str:
-    return "1 dead letter" if len(letters) == 1 else f"{len(letters)} dead letters"
-
-
-def _report(what: str, letters: Sequence[DeadLetter], *, json: bool) -> None:
+def _report(shelf: Shelf, what: str, letters: Sequence[DeadLetter], *, json: bool) -> None:
     if json:
         print_json({"count": len(letters), what: [letter.id for letter in letters]})
     else:
-        say(f"{_count(letters)} {what}." if letters else "No dead letters.")
+        say(f"{shelf.count(len(letters))} {what}." if letters else f"No {shelf.plural}.")

@@ -15,6 +15,7 @@ from tropism.cli import (
     events,
     models,
     new,
+    quarantine,
     relay,
     replay,
     run,
@@ -39,6 +40,7 @@ commands.command("run")(run.run)
 commands.command("relay")(relay.relay)
 commands.add_typer(events.commands, name="events")
 commands.add_typer(dead_letters.commands, name="dead-letters")
+commands.add_typer(quarantine.commands, name="quarantine")
 commands.add_typer(models.commands, name="models")
 commands.add_typer(replay.commands, name="replay")
 commands.command("asyncapi")(asyncapi.asyncapi)

@@ -118,6 +118,10 @@ async def _register(app: App, codec: Codec, platform: Platform) -> None:
 
 
 def _tell_given_up(letter: DeadLetter, error: Exception) -> None:
+    if letter.evidence is not None:
+        what = f"{letter.record.type} {letter.record.id!r}: {letter.cause}"
+        say(visible(f"{letter.handler} refused {what}. See 'tropism quarantine'."))
+        return
     told = (
         f"{letter.handler or letter.service} gave up on {letter.record.type} {letter.record.id!r} after "
         f"{letter.attempts} attempts: {letter.cause}{place_of(error)}. See 'tropism dead-letters'."

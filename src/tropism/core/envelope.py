@@ -59,6 +59,11 @@ class Envelope(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
         return moment(self.time_us)
 
     @property
+    def released(self) -> str | None:
+        """What was said when the event was released from quarantine; None if it comes for the first time."""
+        return None if self.extensions is None else self.extensions.get("released")
+
+    @property
     def causation_id(self) -> str | None:
         """The id of the event whose handling produced this one."""
         return None if self.extensions is None else self.extensions.get("causationid")

@@ -6,12 +6,17 @@ TropismError
 ├── ConflictError       re-read, then try again
 │   └── FencedError     stop: another worker owns this now
 ├── UnavailableError    wait, then try again (``retryable``)
+│   └── BusyError       wait as long as it says, then try again
+├── RefusedError        let a person look: the event is in quarantine
 ├── NotSupportedError   choose another adapter, or ask for less
 └── CorruptError        restore or repair the store
 
 Messages read ``Cannot <do what> <which!r>: <fact with value>. <One remedy>.``
 They never carry payloads or secrets.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class TropismError(Exception):
@@ -44,6 +49,33 @@ class UnavailableError(TropismError):
 
     retryable = True
     retry_after_seconds: float | None = None
+
+
+class BusyError(UnavailableError):
+    """The other side asks to wait: raised in a handler, it puts the event off and costs no attempt.
+
+    ``provider`` is set where the pause of that provider is noted already.
+    """
+
+    def __init__(
+        self, message: str, retry_after_seconds: float | None = None, *, provider: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+        self.provider = provider
+
+
+class RefusedError(TropismError):
+    """What a handler makes of an event is not good enough to act on: it goes to quarantine, with evidence.
+
+    Raised where nothing is broken, so that trying again would change nothing: a model is not sure enough,
+    an answer has no support, a rule forbids it. ``cause`` says so; ``evidence`` is what a person needs.
+    """
+
+    def __init__(self, cause: str, evidence: Mapping[str, Any] | None = None) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.evidence = dict(evidence or {})
 
 
 class NotSupportedError(TropismError):

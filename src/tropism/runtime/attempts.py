@@ -1,9 +1,12 @@
 """What becomes of calls that fail: counted durably, and in the end given up."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
 
 from tropism.core.codec import Codec, record_of
-from tropism.core.errors import UnavailableError
+from tropism.core.errors import RefusedError, UnavailableError
 from tropism.ports.clock import Clock
 from tropism.runtime.cursor import Cursor
 from tropism.runtime.dead import DeadLetter, write_of
@@ -11,8 +14,10 @@ from tropism.runtime.work import Delivery
 
 DIED = "The process died while handling this event alone."
 
+EVIDENCE_BYTES_MAX = 65_536
+
 GaveUp = Callable[[DeadLetter, Exception], None]
-"""Told of every dead letter, with the error that was the last straw."""
+"""Told of every dead letter, and of what goes to quarantine, with the error that was the last straw."""
 
 
 class Attempts:
@@ -52,10 +57,15 @@ class Attempts:
 
     def is_spent(self, delivery: Delivery) -> bool:
         """Say whether the attempts were used up before a restart."""
-        return not delivery.charged and delivery.attempts >= delivery.handler.retry.attempts
+        retry = delivery.handler.retry
+        died = delivery.errors.count(DIED)
+        return not delivery.charged and (died >= retry.attempts or delivery.attempts >= retry.attempts_max)
 
     def bury(self, delivery: Delivery, error: Exception) -> None:
-        """Put an event among the dead letters, with the commit that takes the cursor past it."""
+        """Put an event among the dead letters, with the commit that takes the cursor past it.
+
+        What the handler refused goes to quarantine.
+        """
         letter = self._letter(delivery, error)
         delivery.item.writes.append(write_of(letter))
         self._gave_up(letter, error)
@@ -70,12 +80,30 @@ class Attempts:
             id=f"{envelope.id}/{delivery.handler.name}",
             service=self._service,
             handler=delivery.handler.name,
-            cause=f"{type(error).__name__}: {error}",
+            cause=error.cause if isinstance(error, RefusedError) else f"{type(error).__name__}: {error}",
             history=list(delivery.errors),
             attempts=delivery.attempts,
             failed_us=self._clock.now_us(),
             record=record,
+            evidence=evidence_of(error) if isinstance(error, RefusedError) else None,
         )
+
+
+def evidence_of(error: RefusedError) -> dict[str, Any]:
+    """Return the evidence of a refusal as it is kept: what cannot be, or is too much, only by its type."""
+    kept: dict[str, Any] = {}
+    room = EVIDENCE_BYTES_MAX
+    for name, value in error.evidence.items():
+        try:
+            data = msgspec.json.encode(value)
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
+            data = b""
+        if 0 < len(data) <= room:
+            kept[str(name)] = msgspec.json.decode(data)
+            room -= len(data)
+        else:
+            kept[str(name)] = f"<{type(value).__qualname__}>"
+    return kept
 
 
 def spent(delivery: Delivery) -> UnavailableError:

@@ -76,6 +76,7 @@ class Caller:
 
     async def _call(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         enlisted: list[tuple[int, Event, str]] = []
+        ends: list[Callable[[], Sequence[Write]]] = []
         states: list[tuple[Injection, State[Any]]] = []
         arguments: dict[str, Any] = {}
         for injection in handler.injections:
@@ -84,7 +85,7 @@ class Caller:
                 states.append((injection, state))
                 arguments[injection.parameter] = state
             else:
-                arguments[injection.parameter] = self._argument(injection, deliveries, enlisted)
+                arguments[injection.parameter] = self._argument(injection, deliveries, enlisted, ends)
         result = handler.function(_subject_of(handler.shape, deliveries), **arguments)
         if type(result) is CoroutineType:
             result = await result
@@ -93,6 +94,18 @@ class Caller:
         writes = [w for injection, state in states for w in self._writes(injection, state, deliveries)]
         if len(deliveries) > 1:
             _join(deliveries, whole=any(output.by is None for output in outputs))
+        for end in ends:
+            deliveries[0].item.writes += end()
+        self._keep(deliveries, enlisted, records, writes)
+
+    def _keep(
+        self,
+        deliveries: Sequence[Delivery],
+        enlisted: Sequence[tuple[int, Event, str]],
+        records: Sequence[tuple[int, Record]],
+        writes: Sequence[tuple[int, Write]],
+    ) -> None:
+        """Add what a call gave to its items."""
         for index, event, resource in enlisted:
             deliveries[index].item.enlisted.append((resource, event))
         for index, record in records:
@@ -126,6 +139,7 @@ class Caller:
         injection: Injection,
         deliveries: Sequence[Delivery],
         enlisted: list[tuple[int, Event, str]],
+        ends: list[Callable[[], Sequence[Write]]],
     ) -> Any:
         source = injection.source
         if isinstance(source, View):
@@ -136,6 +150,9 @@ class Caller:
                 [d.item.envelope for d in deliveries],
                 [d.item.as_of_us for d in deliveries],
                 lambda index, event: enlisted.append((index, event, name)),
+                deliveries[0].handler.name,
+                deliveries[0].handler.provider,
+                ends.append,
             )
         )
 

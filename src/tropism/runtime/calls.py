@@ -9,6 +9,7 @@ from tropism.runtime.attempts import Attempts, spent
 from tropism.runtime.call import Caller
 from tropism.runtime.commit import Committer
 from tropism.runtime.lanes import Lanes
+from tropism.runtime.paced import PacedCaller
 from tropism.runtime.work import Delivery, Item
 
 SOON_TURNS = 8
@@ -25,7 +26,7 @@ class Calls:
 
     def __init__(
         self,
-        caller: Caller,
+        caller: Caller | PacedCaller,
         committer: Committer,
         attempts: Attempts,
         clock: Clock,

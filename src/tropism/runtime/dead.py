@@ -1,7 +1,8 @@
-"""Events that could not be handled, with cause and history."""
+"""Events that were not handled, with cause and history: dead letters, and those in quarantine."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -10,8 +11,12 @@ from tropism.core.envelope import Record, derived_id
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Lease, Position, State, Write
 from tropism.runtime.hops import HOPS
+from tropism.runtime.journal import forget_steps, scope_of
 
 NAMESPACE = "dead-letters"
+
+QUARANTINE = "quarantine"
+"""Where events are kept that a handler refused."""
 
 CONSUMER = "tropism-dead-letters"
 """Who holds the lease while dead letters are moved."""
@@ -21,7 +26,7 @@ VIEW = "view "
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """An event that a handler gave up on, why, and what was tried.
+    """An event that a handler gave up on, why, and what was tried; with ``evidence``, one that it refused.
 
     ``handler`` is empty where no handler was reached, because the bytes could not be decoded. A view whose
     functions raise gives up at once, as ``view NAME``.
@@ -35,24 +40,32 @@ class DeadLetter(msgspec.Struct, frozen=True):
     attempts: int
     failed_us: int
     record: Record
+    evidence: dict[str, Any] | None = None
+
+    @property
+    def namespace(self) -> str:
+        """Where it is kept."""
+        return NAMESPACE if self.evidence is None else QUARANTINE
 
 
 def write_of(letter: DeadLetter) -> Write:
-    """Return the write that stores a dead letter."""
-    return Write(NAMESPACE, f"{letter.service}/{letter.id}", msgspec.msgpack.encode(letter))
+    """Return the write that stores a letter."""
+    return Write(letter.namespace, f"{letter.service}/{letter.id}", msgspec.msgpack.encode(letter))
 
 
 def forget(letter: DeadLetter) -> Write:
-    """Return the write that removes a dead letter."""
-    return Write(NAMESPACE, f"{letter.service}/{letter.id}", None)
+    """Return the write that removes a letter."""
+    return Write(letter.namespace, f"{letter.service}/{letter.id}", None)
 
 
-async def dead_letters(state: State, service: str = "", *, count_max: int = 1000) -> list[DeadLetter]:
-    """Return the dead letters of a service, or of all, in order of service and id."""
+async def dead_letters(
+    state: State, service: str = "", *, count_max: int = 1000, namespace: str = NAMESPACE
+) -> list[DeadLetter]:
+    """Return the dead letters of a service, or of all, in order of service and id; or what else is kept."""
     found: list[DeadLetter] = []
     after: str | None = None
     while len(found) < count_max:
-        page = await state.scan(NAMESPACE, prefix=f"{service}/" if service else "", after=after)
+        page = await state.scan(namespace, prefix=f"{service}/" if service else "", after=after)
         if not page:
             break
         found.extend(msgspec.msgpack.decode(entry.value, type=DeadLetter) for entry in page)
@@ -65,15 +78,18 @@ def redrive_topic(service: str) -> str:
     return f"redrive-{service}"
 
 
-def redriven(letter: DeadLetter, now_us: int) -> Record:
-    """Return a dead letter's event as a new arrival, for the handler that gave up on it.
+def redriven(letter: DeadLetter, now_us: int, released: str = "") -> Record:
+    """Return a letter's event as a new arrival, for the handler that gave up on it.
 
     Its id differs from the first one's, so no deduplication swallows it. Its hops count from there on:
-    whoever redrives an event has looked at it.
+    whoever redrives an event has looked at it. Out of quarantine it carries what was said when it was
+    ``released``.
     """
     old = letter.record
     extensions = {"redriveof": old.id, **(old.extensions or {}), "redrivehandler": letter.handler}
     extensions.pop(HOPS, None)
+    if letter.evidence is not None:
+        extensions["released"] = released or "released"
     return Record(
         derived_id(old.id, letter.id, now_us, old.time_us),
         old.type,
@@ -86,33 +102,56 @@ def redriven(letter: DeadLetter, now_us: int) -> Record:
     )
 
 
-async def redrive(platform: Platform, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
-    """Take letters from the dead letters, and put their events before the handlers that gave up on them.
+async def redrive(
+    platform: Platform, letters: Sequence[DeadLetter], *, released: str = ""
+) -> list[DeadLetter]:
+    """Take letters away, and put their events before the handlers that gave up on them.
 
     Returns those that were still there. Where log and state commit together it happens wholly or not at
     all; elsewhere an event may be put there twice, under one id.
 
     Raises: ConflictError while another process moves dead letters.
     """
-    together = platform.log.capabilities.commit_domain == platform.state.commit_domain
-    async with _leased(platform.state) as (lease, position):
-        there = await _still_there(platform.state, letters)
-        records = [redriven(letter, platform.clock.now_us()) for letter in there]
-        if not together:
-            await platform.log.append(records)
-        writes = [forget(letter) for letter in there]
-        await platform.state.commit(Commit(lease, position, writes, records if together else ()))
-    return there
+    return await take_away(
+        platform, letters, lambda letter: redriven(letter, platform.clock.now_us(), released), steps=True
+    )
 
 
 async def discard(platform: Platform, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
-    """Take letters from the dead letters for good, and return those that were still there.
+    """Take letters away for good, and return those that were still there.
+
+    The steps that their handlers had run are forgotten with them.
 
     Raises: ConflictError while another process moves dead letters.
     """
+    return await take_away(platform, letters, None)
+
+
+async def take_away(
+    platform: Platform,
+    letters: Sequence[DeadLetter],
+    record_of: Callable[[DeadLetter], Record] | None,
+    *,
+    steps: bool = False,
+) -> list[DeadLetter]:
+    """Take letters away, adding a record to the log for each; return those that were still there.
+
+    Where log and state commit together it happens wholly or not at all; elsewhere the records come first.
+    The ``steps`` that their handlers had run stay, or are forgotten.
+
+    Raises: ConflictError while another process moves dead letters.
+    """
+    together = platform.log.capabilities.commit_domain == platform.state.commit_domain
     async with _leased(platform.state) as (lease, position):
         there = await _still_there(platform.state, letters)
-        await platform.state.commit(Commit(lease, position, [forget(letter) for letter in there]))
+        records = [record_of(letter) for letter in there] if record_of is not None else []
+        if records and not together:
+            await platform.log.append(records)
+        writes = [forget(letter) for letter in there]
+        for letter in there if not steps else ():
+            scope = scope_of(letter.handler, letter.record)
+            writes += await forget_steps(platform.state, letter.service, scope)
+        await platform.state.commit(Commit(lease, position, writes, records if together else ()))
     return there
 
 
@@ -121,11 +160,18 @@ async def _leased(state: State) -> AsyncIterator[tuple[Lease, Position]]:
     lease, position = await state.acquire(CONSUMER, f"redrive/{uuid4().hex}", lease_seconds=30.0)
     try:
         yield lease, position
-    finally:
+    except Exception:
         await state.release(lease)
+        raise
+    # Who is cancelled has no time to wait for a store: the lease runs out by itself.
+    await state.release(lease)
 
 
 async def _still_there(state: State, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
     """Return the letters that nobody moved since they were read; to be asked under the lease."""
-    found = await state.get(NAMESPACE, [forget(letter).key for letter in letters])
-    return [letter for letter, data in zip(letters, found, strict=True) if data is not None]
+    there: set[tuple[str, str]] = set()
+    for namespace in {letter.namespace for letter in letters}:
+        keys = [forget(letter).key for letter in letters if letter.namespace == namespace]
+        found = await state.get(namespace, keys)
+        there |= {(namespace, key) for key, data in zip(keys, found, strict=True) if data is not None}
+    return [letter for letter in letters if (letter.namespace, forget(letter).key) in there]

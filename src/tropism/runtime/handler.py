@@ -15,7 +15,10 @@ from tropism.core.event import Event, is_event_type
 from tropism.runtime.batch import Batch
 from tropism.runtime.inject import Output, State, Use
 from tropism.runtime.later import Cancel, is_delaying
+from tropism.runtime.pace import Provider
 from tropism.runtime.retry import Retry
+from tropism.runtime.step_source import STEPS
+from tropism.runtime.steps import Steps
 from tropism.runtime.view import View
 
 Guarantee = Literal["effectively_once", "at_least_once", "at_most_once"]
@@ -88,6 +91,7 @@ class Handler:
     topic: str | None = None
     many: bool = False
     delays: bool = False
+    provider: Provider | None = None
 
     @property
     def is_timed(self) -> bool:
@@ -190,6 +194,8 @@ def _events(name: str, hint: Any, named: tuple[type[Event], ...]) -> tuple[type[
 
 def _injection(name: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> Injection:
     default = parameter.default
+    if hints.get(parameter.name) is Steps:
+        return Injection(parameter.name, STEPS)
     if not isinstance(default, Use):
         raise InvalidInputError(
             f"Cannot handle events with {name!r}: parameter {parameter.name!r} says nothing to inject. "
@@ -238,6 +244,27 @@ def _walk(hint: Any) -> Iterator[type[Event]]:
     else:
         for argument in get_args(hint):
             yield from _walk(argument)
+
+
+def check_steps(handler: Handler) -> None:
+    """Refuse steps where there is no one event that they belong to, or nothing is tried again.
+
+    Raises: InvalidInputError.
+    """
+    if not any(injection.source is STEPS for injection in handler.injections):
+        return
+    told = f"Cannot run steps in {handler.name!r}: "
+    if handler.many:
+        raise InvalidInputError(
+            f"{told}it takes several events at a time, and a step belongs to one. Take one event at a time."
+        )
+    if handler.guarantee == "at_most_once":
+        raise InvalidInputError(
+            f"{told}it is called at most once, so there is no retry to keep them for. "
+            f"Make the calls directly, or choose another guarantee."
+        )
+    if not (inspect.iscoroutinefunction(handler.function) or inspect.isasyncgenfunction(handler.function)):
+        raise InvalidInputError(f"{told}it is no async function, so it cannot await them. Write async def.")
 
 
 async def collect(result: Any) -> list[Output]:

@@ -11,6 +11,11 @@ from tropism.core.envelope import Envelope
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
 from tropism.ports.platform import Platform
+from tropism.ports.state import Write
+from tropism.runtime.gates import Gates
+from tropism.runtime.journal import Journal
+from tropism.runtime.pace import Provider
+from tropism.runtime.rests import Rest
 from tropism.runtime.view import Reader, View
 
 T = TypeVar("T")
@@ -80,6 +85,11 @@ class Subject:
     as_of_us: Sequence[int]
     enlist: Callable[[int, Event], None]
     """Adds an event to the commit of the n-th envelope."""
+    handler: str
+    provider: Provider | None
+    """What the handler calls: it has its turn there while it runs."""
+    at_end: Callable[[Callable[[], Sequence[Write]]], None]
+    """Has something asked, when the handler has succeeded, for what its commit is to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,10 @@ class Site:
     """Reads, awaited, a value that the resource had committed under a name."""
     excuse: Callable[[], None]
     """Says that a store does not answer: the time that calls at hand may take begins anew."""
+    journal: Journal
+    gates: Gates
+    rest: Callable[[], Rest]
+    """Asked while a call begins, gives the context in which its time stands still."""
 
 
 class Readers(Protocol):

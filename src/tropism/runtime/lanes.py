@@ -8,6 +8,8 @@ from typing import Any
 from tropism.ports.clock import Clock
 from tropism.runtime.causes import cancelled, hung, told
 from tropism.runtime.handler import Handler
+from tropism.runtime.putting_off import put_off_seconds
+from tropism.runtime.rests import Rests
 from tropism.runtime.retry import delay_seconds
 from tropism.runtime.waiting import give_up
 from tropism.runtime.work import Delivery
@@ -70,6 +72,7 @@ class Lanes:
         self._pauses: set[asyncio.Task[None]] = set()
         self._finishing = False
         self._excused = float("-inf")
+        self.rests = Rests()
         self.started = asyncio.Event()
         """Set whenever a call starts."""
 
@@ -305,6 +308,12 @@ class Lanes:
 
     def _after_failure(self, handler: Handler, deliveries: Sequence[Delivery], error: Exception) -> None:
         self._batching.discard(handler)
+        put_off = put_off_seconds(deliveries, error, self._clock.monotonic())
+        if put_off is not None:
+            self._lanes.setdefault(deliveries[0].lane, [*deliveries])
+            self._pause(put_off, lambda: self._again(deliveries))
+            self._start_all()
+            return
         if len(deliveries) > 1:
             self._limits[handler] = max(1, len(deliveries) // 2)
             self._due[handler] = self._clock.monotonic()
@@ -327,7 +336,7 @@ class Lanes:
             self._advance(deliveries)
             return
         self._failed(delivery, error)
-        self._pause(pause, lambda: self._again(delivery))
+        self._pause(pause, lambda: self._again((delivery,)))
         self._start_all()
 
     def _pause(self, seconds: float, then: Callable[[], None]) -> None:
@@ -340,8 +349,9 @@ class Lanes:
         await self._clock.sleep(seconds)
         then()
 
-    def _again(self, delivery: Delivery) -> None:
-        self._offer(delivery)
+    def _again(self, deliveries: Sequence[Delivery]) -> None:
+        for key in dict.fromkeys(delivery.lane for delivery in deliveries):
+            self._offer(self._lanes[key][0])
         self._start_all()
 
     def excuse(self) -> None:
@@ -353,7 +363,9 @@ class Lanes:
         self._note_waiting()
         now = self._clock.monotonic()
         for task, (started, handler) in list(self._calls.items()):
-            if now - max(started, self._excused) > handler.timeout_seconds:
+            if self.rests.rests(task):
+                self._calls[task] = now, handler
+            elif now - max(started, self._excused) > handler.timeout_seconds:
                 self._overdue.add(task)
                 task.cancel()
 

@@ -14,6 +14,7 @@ from tropism.core.errors import ConflictError, InvalidInputError, NotSupportedEr
 from tropism.core.event import Event
 from tropism.ports.platform import Platform
 from tropism.runtime.admission import source_topic
+from tropism.runtime.archiving import LetterArchived
 from tropism.runtime.attempts import GaveUp
 from tropism.runtime.closed import Closed
 from tropism.runtime.cycles import Guard, guards_of
@@ -21,10 +22,11 @@ from tropism.runtime.declared import declare
 from tropism.runtime.dividing import divide
 from tropism.runtime.emulations import site_of
 from tropism.runtime.following import TOPIC, follow
+from tropism.runtime.gates import Gates, check_providers
 from tropism.runtime.handler import Expired, Handler, Shape, Tick
 from tropism.runtime.inject import Output, close_all
 from tropism.runtime.needs import check_needs, needs_of
-from tropism.runtime.options import REMEMBER_SECONDS, WorkerOptions
+from tropism.runtime.options import LETTERS_MAX, REMEMBER_SECONDS, WorkerOptions
 from tropism.runtime.patience import PatientLog, patiently
 from tropism.runtime.service import Service
 from tropism.runtime.shares import Share, plan_of
@@ -48,7 +50,8 @@ class RuntimeOptions:
     that ask for leases apart. ``gave_up`` is told of every dead letter. ``share`` says which of how many
     workers of each service this is: the service must have been divided into so many. Where the log forgets
     ids, services know them again for ``remember_seconds``. ``hops_max`` is the app's (see ``App``).
-    ``record_bytes`` is the largest event that the app says it publishes.
+    ``record_bytes`` is the largest event that the app says it publishes. Of dead letters, and in quarantine,
+    a service keeps about ``letters_max`` each; the oldest go to the log.
     """
 
     live: bool = True
@@ -65,6 +68,7 @@ class RuntimeOptions:
     remember_seconds: float = REMEMBER_SECONDS
     hops_max: float | None = None
     record_bytes: int = 0
+    letters_max: int = LETTERS_MAX
 
 
 class Runtime:
@@ -90,6 +94,7 @@ class Runtime:
         everyone = self.services if producers is None else with_repartitions(producers)
         self.codec = codec_of(everyone, types)
         self.platform = with_upcasts(platform, self.codec)
+        self.gates = Gates(platform.clock, self.options.share[1])
         self.watermarks = Watermarks(producers_of(everyone), live=self.options.live)
         self._everyone = everyone
         self._guards = guards_of(everyone, self.options.hops_max)
@@ -102,6 +107,8 @@ class Runtime:
             check(service)
         check_share(self.options)
         self._check_needs()
+        check_letters_max(self.options.letters_max)
+        check_providers([h.provider for s in everyone for h in s.handlers if h.provider is not None])
         if not self.options.live:
             check_cycles(everyone, self.watermarks)
 
@@ -150,6 +157,8 @@ class Runtime:
             announces=self._is_awaited_elsewhere(service),
             remember_seconds=options.remember_seconds,
             guard=self._guards.get(service.name, Guard()),
+            gates=self.gates,
+            letters_max=options.letters_max,
         )
 
     def _is_awaited_elsewhere(self, service: Service) -> bool:
@@ -262,6 +271,8 @@ class Runtime:
         bound = self.options.drain_seconds if drain_seconds is None else drain_seconds
         alive = {task.get_name() for task in self._tasks if not task.done()}
         workers = [w for name, w in self.workers.items() if w.is_open and name in alive]
+        if self.options.live:
+            self.gates.close()
         await asyncio.gather(*(worker.drain(bound) for worker in workers))
         await asyncio.gather(*(worker.close() for worker in workers))
         await give_up(self._tasks)
@@ -274,7 +285,7 @@ class Runtime:
 
 def codec_of(services: Iterable[Service], types: Iterable[type[Event]]) -> Codec:
     """Return a codec for all events that services take, give, or keep views of."""
-    kinds: dict[type[Event], None] = dict.fromkeys((Tick, Expired, Closed, *types))
+    kinds: dict[type[Event], None] = dict.fromkeys((Tick, Expired, Closed, LetterArchived, *types))
     for service in services:
         kinds |= dict.fromkeys((*service.events, *service.emits))
         kinds |= dict.fromkeys(kind for view in service.views for kind in view.on)
@@ -321,6 +332,7 @@ def _repartition(handler: Handler) -> Service:
             delays=False,
             by=None,
             topic=topic,
+            provider=None,
         )
     )
     return service
@@ -358,6 +370,12 @@ def check_share(options: RuntimeOptions) -> None:
             f"Cannot run {count} workers of a service in event time: its outputs would not be in order of "
             f"time. Spread whole services over processes."
         )
+
+
+def check_letters_max(count: int) -> None:
+    """Refuse to keep no letters at all. Raises: InvalidInputError."""
+    if count < 1:
+        raise InvalidInputError(f"Cannot keep {count} dead letters of a service: keep at least 1.")
 
 
 def check(service: Service) -> None:

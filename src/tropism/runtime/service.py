@@ -17,10 +17,12 @@ from tropism.runtime.handler import (
     Shape,
     Tick,
     analyse,
+    check_steps,
     delays,
     output_types,
 )
 from tropism.runtime.hops import check_budget
+from tropism.runtime.pace import Provider
 from tropism.runtime.retry import Retry
 from tropism.runtime.view import View
 
@@ -59,12 +61,14 @@ class Service:
         batch_count_max: int = 1024,
         batch_age_seconds: float = 0.0,
         emits: Sequence[type[Any]] = (),
+        provider: Provider | None = None,
     ) -> Callable[[F], F]:
         """Handle events with the decorated function; its signature says what it takes and gives.
 
         ``by`` re-keys the events: order, lanes and state then go by its result. Without naming events,
         the first parameter's annotation does. ``emits`` names events that the return annotation does not,
-        because it says ``Output``. The function itself stays as it is, callable in a test.
+        because it says ``Output``. ``provider`` is what it calls: it is called only as fast as that
+        bears, a batch counting as one call. The function itself stays as it is, callable in a test.
 
         A batch starts at once when its handler is free; live, with ``batch_age_seconds``, when it is full or
         its first event has waited so long, whatever comes later.
@@ -97,6 +101,7 @@ class Service:
                     batch_count_max=batch_count_max,
                     batch_age_seconds=batch_age_seconds,
                     by=by,
+                    provider=provider,
                 )
             )
             return function
@@ -111,6 +116,7 @@ class Service:
         retry: Retry | None = None,
         timeout_seconds: float = 60.0,
         emits: Sequence[type[Any]] = (),
+        provider: Provider | None = None,
     ) -> Callable[[F], F]:
         """Call the decorated function with a Tick at every multiple of a period since 1970.
 
@@ -121,7 +127,9 @@ class Service:
             raise InvalidInputError(
                 f"Cannot tick every {period}: the shortest period is a second. Choose a longer one."
             )
-        return self._special(Tick, retry, timeout_seconds, emits, every=period, tick_key=key)
+        return self._special(
+            Tick, retry, timeout_seconds, emits, every=period, tick_key=key, provider=provider
+        )
 
     def cron(
         self,
@@ -214,6 +222,7 @@ class Service:
                 f"Cannot add handler {handler.name!r}: another one takes what expires of state "
                 f"{handler.expires!r}. Do both in one function."
             )
+        check_steps(handler)
         self.handlers.append(handler)
 
     @property

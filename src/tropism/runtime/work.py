@@ -75,6 +75,8 @@ class Delivery(msgspec.Struct, eq=False, gc=False):
     errors: list[str] = []
     charged: bool = False
     once: bool = False
+    busy_since: float | None = None
+    """When it was first put off, on a monotonic clock."""
 
     @property
     def attempts(self) -> int:

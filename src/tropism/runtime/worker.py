@@ -18,20 +18,24 @@ from tropism.runtime.attempts import Attempts
 from tropism.runtime.call import Caller
 from tropism.runtime.calls import Calls
 from tropism.runtime.carrying import carrying
-from tropism.runtime.commit import Committer, resource_namespace
+from tropism.runtime.commit import Committer
 from tropism.runtime.cursor import Cursor, Fed, Place, Progress, cursor_of, fed_places
-from tropism.runtime.dead import DeadLetter
 from tropism.runtime.delays import open_delays, sooner
 from tropism.runtime.expiring import Expiring
-from tropism.runtime.inject import Resource, Site
+from tropism.runtime.gates import Gates
 from tropism.runtime.intake import Intake, least
+from tropism.runtime.journal import Journal
+from tropism.runtime.lanes import Lanes
 from tropism.runtime.leaving import Leaving
+from tropism.runtime.letters import Letters
 from tropism.runtime.options import WorkerOptions
 from tropism.runtime.outbox import open_outbox
+from tropism.runtime.paced import paced
 from tropism.runtime.patience import PatientLog, PatientState
 from tropism.runtime.seen import seen_by
 from tropism.runtime.service import Service
-from tropism.runtime.sources import Sources, resources_of, states_of, topics_of, ttls_of
+from tropism.runtime.site import open_resources
+from tropism.runtime.sources import Sources, states_of, topics_of, ttls_of
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
 from tropism.runtime.values import Values
@@ -56,7 +60,6 @@ class Worker:
     ) -> None:
         self.service = service
         self.handled = 0
-        self.dead = 0
         self.is_open = False
         self._is_waiting = False
         clock = platform.clock
@@ -74,6 +77,7 @@ class Worker:
         self._frontier_us = options.start_us - 1
         self._suspects = 0
         self._stateful = states_of(service)
+        self._gates = options.gates or Gates(clock)
 
     # -- starting ---------------------------------------------------------------------------------
 
@@ -93,13 +97,15 @@ class Worker:
         self._lease, self._cursor = lease, cursor
         self._sources = Sources(self.service, self._watermarks)
         self._values = Values(platform.state)
-        self._tables = Tables(name, self._consumer, self.service.views, platform.state, self._buried)
+        self._journal = Journal(name, platform.state)
+        self.letters = Letters(name, platform, self._journal, self._options)
+        self._tables = Tables(name, self._consumer, self.service.views, platform.state, self.letters.buried)
         await self._tables.load()
         self._progress: dict[Stream, Progress] = {}
         outbox = await open_outbox(self._consumer, platform)
         self._delays = await open_delays(self.service, platform.state, self._now_us, self._options.share)
         await self._open_intakes()
-        self.opened = {r.name: await r.open(self._site(r)) for r in resources_of(self.service.handlers)}
+        await self._open_resources()
         known_us = position.watermark_us
         self._frontier_us = self._options.start_us - 1 if known_us is None else known_us
         self._committer = Committer(
@@ -120,6 +126,7 @@ class Worker:
             outbox=outbox,
             delays=self._delays,
         )
+        self._journal.attach(self._committer.touch)
         self._expiring = Expiring(
             name,
             ttls_of(self.service),
@@ -133,8 +140,20 @@ class Worker:
         self._watermarks.advance(name, self._frontier_us)
         self.is_open = True
 
+    async def _open_resources(self) -> None:
+        self.opened = await open_resources(
+            self.service,
+            self._consumer,
+            live=self._live,
+            platform=self._platform,
+            tables=self._tables,
+            journal=self._journal,
+            gates=self._gates,
+            lanes=self._lanes,
+        )
+
     def _open_admission(self, cursor: Cursor, known_us: int | None) -> None:
-        self._leaving = Leaving(self.service.name, self._platform, self._buried)
+        self._leaving = Leaving(self.service.name, self._platform, self.letters.buried)
         self._admission = Admission(
             self.service,
             codec=self._codec,
@@ -146,7 +165,7 @@ class Worker:
             begin_us=self._options.ticks_from_us if known_us is None else known_us,
             share=self._options.share,
             owned=self._owned,
-            refuse=self._buried,
+            refuse=self.letters.buried,
             leaving=self._leaving,
         )
 
@@ -158,7 +177,7 @@ class Worker:
             self._codec,
             platform.clock,
             touch=self._committer.touch,
-            gave_up=self._buried,
+            gave_up=self.letters.buried,
         )
         caller = Caller(
             self.service.name,
@@ -172,7 +191,7 @@ class Worker:
             check=platform.log.capabilities.check,
         )
         self._calls = Calls(
-            caller,
+            paced(caller, self.service, self._gates, self._lanes),
             self._committer,
             attempts,
             platform.clock,
@@ -208,24 +227,12 @@ class Worker:
 
     def _store_views(self, frontier_us: int) -> list[Write]:
         """Return what is to be stored of the views with a commit, and note how far they are fed then."""
-        letters = [*self._tables.letters(), *self._seen.writes()]
+        letters = [*self._tables.letters(), *self._seen.writes(), *self._journal.writes()]
         if not self._tables.are_due:
             return letters
         self._cursor.views = fed_places(self._tables.fed, self._intake.left())
         self._cursor.aside = self._aside.places()
         return [*letters, *self._tables.writes(frontier_us)]
-
-    def _site(self, resource: Resource) -> Site:
-        state, namespace = self._platform.state, resource_namespace(self._consumer, resource.name)
-
-        async def stored(key: str) -> bytes | None:
-            return (await state.get(namespace, [key]))[0]
-
-        def excuse() -> None:
-            self._calls.lanes.excuse()
-
-        name, tables = self.service.name, self._tables
-        return Site(name, self._live, self._platform, tables.reader, tables.readers, stored, excuse)
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -246,7 +253,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until stopped. Raises: FencedError if another worker took over."""
-        await first_of(self._admit_all(), self._committer.run(), self._watch())
+        await first_of(self._admit_all(), self._committer.run(), self._watch(), self.letters.run())
 
     @property
     def taken(self) -> int:
@@ -304,6 +311,7 @@ class Worker:
         while not self._stopping.is_set():
             changed = self._watermarks.change
             ends = least(self._intake.ends, self._aside.ends) if self._live else {}
+            await self.letters.tidied()
             await self._wait_for_room()
             self._committer.hold()
             if not self._stopping.is_set() and not await self._admit():
@@ -383,15 +391,15 @@ class Worker:
 
     def _advanced(self, to_us: int) -> None:
         self._room.set()
+        self._journal.note_commit()
+        self.letters.note_commit()
         self._watermarks.advance(self.service.name, to_us)
+
+    def _lanes(self) -> Lanes:
+        return self._calls.lanes
 
     def _count(self, handled: int) -> None:
         self.handled += handled
-
-    def _buried(self, letter: DeadLetter, error: Exception) -> None:
-        self.dead += 1
-        if self._options.gave_up is not None:
-            self._options.gave_up(letter, error)
 
     def _watch(self) -> Awaitable[None]:
         return watch(

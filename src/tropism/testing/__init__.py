@@ -1,12 +1,14 @@
 """What proves a system and its adapters; free of any test framework.
 
-``run`` runs an app for a test, in virtual time. ``Simulation`` and ``Faults`` crash and disturb it. The
-modules named after ports hold the laws of their adapters.
+``run`` runs an app for a test, in virtual time; ``steps`` lets a handler be called as plain code.
+``Simulation`` and ``Faults`` crash and disturb a system. The modules named after ports hold the laws of their
+adapters.
 """
 
 from tropism.testing.emitted import Emitted
 from tropism.testing.faults import Faults
 from tropism.testing.run import Run, run
 from tropism.testing.simulation import Simulation
+from tropism.testing.steps import steps
 
-__all__ = ["Emitted", "Faults", "Run", "Simulation", "run"]
+__all__ = ["Emitted", "Faults", "Run", "Simulation", "run", "steps"]

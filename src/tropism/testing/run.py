@@ -18,7 +18,7 @@ from tropism.core.errors import InvalidInputError
 from tropism.core.event import topic_of
 from tropism.core.time import instant_us, moment
 from tropism.runtime.call import namespace_of
-from tropism.runtime.dead import DeadLetter, dead_letters, redrive
+from tropism.runtime.dead import QUARANTINE, DeadLetter, dead_letters, redrive
 from tropism.runtime.runtime import RuntimeOptions
 from tropism.testing.emitted import Emitted, Found
 from tropism.testing.faults import Faults
@@ -104,6 +104,10 @@ class Run:
         chosen = letters or tuple(self.dead_letters())
         await redrive(self.simulation.runtime.platform, chosen)
 
+    async def release(self, *letters: DeadLetter, note: str = "") -> None:
+        """Hand events in quarantine, or all, to who refused them; they come with ``advance``."""
+        await redrive(self.simulation.runtime.platform, letters or tuple(self.quarantined()), released=note)
+
     async def crash(self) -> None:
         """Kill the process where it stands, and start another on the same store."""
         await self.simulation.crash()
@@ -131,6 +135,10 @@ class Run:
         if read:
             self._read.update(letter.id for letter in found)
         return found
+
+    def quarantined(self, service: str = "") -> list[DeadLetter]:
+        """Return what handlers of a service, or of all, refused: with cause and evidence."""
+        return _at_once(dead_letters(self.simulation.store.state, service, namespace=QUARANTINE))
 
     def state(self, service: str, name: str, key: str) -> Any:
         """Return what a service has stored under a key, typed as its handlers declare it, or None."""
