@@ -14,7 +14,7 @@ LOOK_SECONDS = 0.001
 
 
 class Tally:
-    """Counts what handlers were called with; the clock starts with the first, for start-up is not the work."""
+    """Counts what handlers did; the clock starts with the first call, for start-up is not the work."""
 
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
@@ -22,9 +22,14 @@ class Tally:
         self.started = self.started_cpu = 0.0
         self.full = asyncio.Event()
 
-    def add(self, count: int = 1) -> None:
-        if not self.count:
+    def begin(self) -> None:
+        """Start the clock, where it does not run yet."""
+        if not self.started:
             self.started, self.started_cpu = time.perf_counter(), time.process_time()
+
+    def add(self, count: int = 1) -> None:
+        if not self.started:
+            self.begin()
         self.count += count
         if self.count >= self.wanted:
             self.full.set()
