@@ -11,8 +11,9 @@ from bench.disk import commits_per_second
 from bench.facts import Order, Ordered, orders, records
 from bench.figures import figures, in_turn, needs
 from bench.platforms import fill, on_sqlite
-from bench.running import Tally, consume, spent
+from bench.running import Spent, Tally, consume, spent
 from tropism.adapters.kafka import open_kafka
+from tropism.core.envelope import Record
 from tropism.core.event import topic_of
 from tropism.runtime.service import Service
 
@@ -43,12 +44,12 @@ def method(size: int) -> str:
 def measure(size: int = EVENTS) -> dict[str, object]:
     needs("consume-kafka", "faststream", "confluent_kafka")
     with tempfile.TemporaryDirectory() as folder:
-        servers, prefix = asyncio.run(_filled(size))
+        servers, prefix = asyncio.run(filled(records(orders(size))))
         part = max(1, size // PEER_SHARE)
         found = in_turn(
             ROUNDS,
-            ours=lambda n: asyncio.run(ours(servers, prefix, size, f"{folder}/{n}")),
-            raw=lambda _: asyncio.run(raw(servers, prefix, size)),
+            ours=lambda n: asyncio.run(ours(servers, prefix, size, f"{folder}/{n}")).per_second,
+            raw=lambda _: asyncio.run(raw(servers, prefix, size)).per_second,
             peer=lambda _: asyncio.run(faststream(servers, prefix, part, acknowledge_first=True)),
             same=lambda _: asyncio.run(faststream(servers, prefix, part, acknowledge_first=False)),
         )
@@ -66,7 +67,7 @@ def measure(size: int = EVENTS) -> dict[str, object]:
     )
 
 
-async def _filled(size: int) -> tuple[str, str]:
+async def filled(made: list[Record]) -> tuple[str, str]:
     """Fill a topic of the mock, and return its brokers and our prefix."""
     from tests.kafka_servers import mock_servers, url_of
 
@@ -74,13 +75,13 @@ async def _filled(size: int) -> tuple[str, str]:
     url = url_of(servers, create="broker", **{"compression.type": "lz4"})
     log = await open_kafka(url)
     try:
-        await fill(log, records(orders(size)))
+        await fill(log, made)
     finally:
         await log.close()
     return servers, url.partition("prefix=")[2].partition("&")[0]
 
 
-async def ours(servers: str, prefix: str, size: int, folder: str) -> float:
+async def ours(servers: str, prefix: str, size: int, folder: str) -> Spent:
     log = await open_kafka(f"kafka://{servers}?prefix={prefix}&create=broker")
     service, tally = Service(f"counting-{uuid.uuid4().hex[:8]}"), Tally(size)
 
@@ -90,12 +91,12 @@ async def ours(servers: str, prefix: str, size: int, folder: str) -> float:
 
     try:
         async with on_sqlite(folder, log) as platform:
-            return (await consume([service], platform, tally)).per_second
+            return await consume([service], platform, tally)
     finally:
         await log.close()
 
 
-async def raw(servers: str, prefix: str, size: int) -> float:
+async def raw(servers: str, prefix: str, size: int) -> Spent:
     from confluent_kafka import Consumer, TopicPartition
 
     consumer = Consumer(
@@ -116,7 +117,7 @@ async def raw(servers: str, prefix: str, size: int) -> float:
             await asyncio.to_thread(partial(consumer.commit, asynchronous=False))
     found = spent(tally)
     await asyncio.to_thread(consumer.close)
-    return found.per_second
+    return found
 
 
 async def faststream(servers: str, prefix: str, size: int, *, acknowledge_first: bool) -> float:
