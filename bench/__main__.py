@@ -6,16 +6,16 @@ import json
 import sys
 from importlib import import_module
 
-from bench.figures import MissingPeer
+from bench.figures import PeerMissingError
 
 NAMES = {
     "append": "records appended to the embedded log a second, against raw grouped SQLite commits of the same",
-    "consume-kafka": "events consumed from a full Kafka topic a second, against FastStream on the same client",
+    "consume-kafka": "events consumed from a full Kafka topic a second, against FastStream",
     "consume-nats": "events consumed from a full JetStream stream a second, against the raw client",
     "consume-postgres": "events consumed into state by key a second, effectively once, against raw psycopg",
     "decide": "decisions a second asked for one by one, against calling the predictor a row at a time",
     "decide-sqlite": "durable decisions a second, a handler call each, against FastStream on JetStream",
-    "decide-sqlite-columnar": "durable decisions a second in batches of columns, against FastStream in batches",
+    "decide-sqlite-columnar": "durable decisions a second in columns, against FastStream in batches",
     "event-path": "input events of the flights a second, learned from too, against reading and storing",
     "gate-level": "wrong promotions where outcomes fail together, betting on blocks of time, against on each",
     "latency-sqlite": "milliseconds from publish to a handler's durable output, against one raw commit",
@@ -39,7 +39,7 @@ def main() -> None:
     for name in names:
         try:
             found[name] = run(name, arguments.size)
-        except MissingPeer as error:
+        except PeerMissingError as error:
             missing.append(str(error))
     if arguments.json and found:
         print(json.dumps(found[arguments.name] if arguments.name else found))
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def run(name: str, size: int | None) -> dict[str, object]:
-    """Measure. Raises: MissingPeer; SystemExit where a size is asked for that cannot be chosen."""
+    """Measure. Raises: PeerMissingError; SystemExit where a size is asked for that cannot be chosen."""
     measure = import_module(f"bench.{name.replace('-', '_')}").measure
     if size is None:
         return measure()

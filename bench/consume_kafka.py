@@ -32,12 +32,12 @@ def method(size: int) -> str:
     return (
         f"{size:,} typed events of 200 bytes (CloudEvents in headers), 5,000 Zipf keys, 4 partitions, all "
         f"published before to librdkafka's mock of three brokers (lz4), which answers faster than any broker "
-        f"here; an async handler that counts, one process; from the first event handled to the last. Ours: at "
-        f"least once, in order per key, cursor committed to SQLite with synchronous=FULL. Peer: FastStream on "
-        f"the same client as it comes (acknowledged before handled, so at most once), {max(1, size // PEER_SHARE):,} of "
-        f"the events, decoded by msgspec; same_guarantee: FastStream acknowledging after each event. raw: "
-        f"confluent consume({RAW_COUNT}) in a thread, msgspec, the same handler, an offset commit a batch. In "
-        f"turn, median of {ROUNDS}."
+        f"here; an async handler that counts, one process; from the first event handled to the last. Ours: "
+        f"at least once, in order per key, cursor committed to SQLite with synchronous=FULL. Peer: "
+        f"FastStream on the same client as it comes (acknowledged before handled, so at most once), "
+        f"{max(1, size // PEER_SHARE):,} of the events, decoded by msgspec; same_guarantee: FastStream "
+        f"acknowledging after each event. raw: confluent consume({RAW_COUNT}) in a thread, msgspec, the "
+        f"same handler, an offset commit a batch. In turn, median of {ROUNDS}."
     )
 
 
@@ -86,7 +86,7 @@ async def ours(servers: str, prefix: str, size: int, folder: str) -> Spent:
     service, tally = Service(f"counting-{uuid.uuid4().hex[:8]}"), Tally(size)
 
     @service.on(Ordered, guarantee="at_least_once")
-    async def count(order: Ordered) -> None:
+    async def count(_: Ordered) -> None:
         tally.add()
 
     try:
@@ -106,7 +106,7 @@ async def raw(servers: str, prefix: str, size: int) -> Spent:
     consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
     tally, decode = Tally(size), msgspec.json.Decoder(Order).decode
 
-    async def handle(order: Order) -> None:
+    async def handle(_: Order) -> None:
         tally.add()
 
     while not tally.full.is_set():
@@ -135,7 +135,7 @@ async def faststream(servers: str, prefix: str, size: int, *, acknowledge_first:
         auto_offset_reset="earliest",
         ack_policy=AckPolicy.ACK_FIRST if acknowledge_first else AckPolicy.NACK_ON_ERROR,
     )
-    async def count(order: Order) -> None:
+    async def count(_: Order) -> None:
         tally.add()
 
     await broker.start()

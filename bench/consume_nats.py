@@ -1,4 +1,4 @@
-"""Typed events consumed from a full JetStream stream, against the raw client and FastStream on the same server."""
+"""Typed events consumed from a full JetStream stream, against the raw client and FastStream."""
 
 import asyncio
 import tempfile
@@ -24,15 +24,15 @@ STREAM, SUBJECT = "tropism-bench-0", "tropism.log.bench.0"
 """What the adapter calls the one partition of the topic."""
 
 
-
 def method(size: int) -> str:
     return (
-        f"{size:,} typed events of 200 bytes (CloudEvents in headers), 5,000 Zipf keys, one stream on file, all "
-        f"published before; an async handler that counts, one process; from the first event handled to the "
-        f"last. Ours: at least once, in order per key, cursor committed to SQLite with synchronous=FULL. Peer: "
-        f"nats-py, a durable pull consumer, fetch({FETCH_COUNT}), msgspec, the same handler, one ack of all a "
-        f"batch. faststream: a pull subscriber of {FETCH_COUNT}, decoded by msgspec, acknowledged after each "
-        f"event, {max(1, size // PEER_SHARE):,} of them. In turn, median of {ROUNDS}."
+        f"{size:,} typed events of 200 bytes (CloudEvents in headers), 5,000 Zipf keys, one stream on file, "
+        f"all published before; an async handler that counts, one process; from the first event handled to "
+        f"the last. Ours: at least once, in order per key, cursor committed to SQLite with "
+        f"synchronous=FULL. Peer: nats-py, a durable pull consumer, fetch({FETCH_COUNT}), msgspec, the same "
+        f"handler, one ack of all a batch. faststream: a pull subscriber of {FETCH_COUNT}, decoded by "
+        f"msgspec, acknowledged after each event, {max(1, size // PEER_SHARE):,} of them. In turn, median "
+        f"of {ROUNDS}."
     )
 
 
@@ -76,7 +76,7 @@ async def ours(url: str, size: int, folder: str) -> float:
     service, tally = Service(f"counting-{uuid.uuid4().hex[:8]}"), Tally(size)
 
     @service.on(Ordered, guarantee="at_least_once")
-    async def count(order: Ordered) -> None:
+    async def count(_: Ordered) -> None:
         tally.add()
 
     try:
@@ -97,7 +97,7 @@ async def raw(url: str, size: int) -> float:
     )
     tally, decode = Tally(size), msgspec.json.Decoder(Order).decode
 
-    async def handle(order: Order) -> None:
+    async def handle(_: Order) -> None:
         tally.add()
 
     while not tally.full.is_set():
@@ -123,7 +123,7 @@ async def faststream(url: str, size: int) -> float:
         durable=uuid.uuid4().hex,
         pull_sub=PullSub(batch_size=FETCH_COUNT, timeout=1.0),
     )
-    async def count(order: Order) -> None:
+    async def count(_: Order) -> None:
         tally.add()
 
     await broker.start()

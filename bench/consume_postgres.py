@@ -28,11 +28,11 @@ class Total(msgspec.Struct, frozen=True):
 
 def method(size: int) -> str:
     return (
-        f"{size:,} typed events of 200 bytes, 5,000 Zipf keys, all published before, each added to the total of "
-        f"its key by a handler call of its own; totals, cursor and fence committed in one transaction "
-        f"(synchronous_commit and fsync on). Peer: psycopg in one connection: a page selected, decoded, its "
-        f"totals read, added to and upserted from arrays, a fenced cursor updated, as many events a "
-        f"transaction as ours had in that round. In turn, median of {ROUNDS}."
+        f"{size:,} typed events of 200 bytes, 5,000 Zipf keys, all published before, each added to the "
+        f"total of its key by a handler call of its own; totals, cursor and fence committed in one "
+        f"transaction (synchronous_commit and fsync on). Peer: psycopg in one connection: a page selected, "
+        f"decoded, its totals read, added to and upserted from arrays, a fenced cursor updated, as many "
+        f"events a transaction as ours had in that round. In turn, median of {ROUNDS}."
     )
 
 
@@ -84,7 +84,8 @@ async def ours(url: str, size: int) -> tuple[float, float]:
 
 
 TABLES = """
-CREATE TABLE {0}_events(place bigint PRIMARY KEY, id text, type text, subject text, time_us bigint, data bytea);
+CREATE TABLE {0}_events(place bigint PRIMARY KEY, id text, type text, subject text,
+ time_us bigint, data bytea);
 CREATE TABLE {0}_totals(key text PRIMARY KEY, value bytea);
 CREATE TABLE {0}_cursors(name text PRIMARY KEY, token bigint, place bigint);
 INSERT INTO {0}_cursors VALUES ('totals', 1, 0);
@@ -106,9 +107,7 @@ def raw(url: str, size: int, batch: int) -> float:
         connection.execute(TABLES.format(name))
         with connection.cursor().copy(f"COPY {name}_events FROM STDIN") as copy:
             for place, record in enumerate(records(orders(size))):
-                copy.write_row(
-                    (place, record.id, record.type, record.subject, record.time_us, record.data)
-                )
+                copy.write_row((place, record.id, record.type, record.subject, record.time_us, record.data))
         connection.commit()
         connection.execute(f"ANALYZE {name}_events")
         connection.commit()
@@ -137,9 +136,7 @@ def _raw_totals(connection: object, name: str, tally: Tally, batch: int) -> floa
             tally.add()
         place = rows[-1][0] + 1
         cursor.execute(upsert, (list(changed), [encode(total) for total in changed.values()]))
-        cursor.execute(
-            f"UPDATE {name}_cursors SET place = %s WHERE name = 'totals' AND token = 1", (place,)
-        )
+        cursor.execute(f"UPDATE {name}_cursors SET place = %s WHERE name = 'totals' AND token = 1", (place,))
         assert cursor.rowcount == 1
         connection.commit()
     return spent(tally).per_second

@@ -35,10 +35,11 @@ def method(size: int) -> str:
         f"{size:,} events of {len(NAMES)} features, 5,000 Zipf keys, all published before; each asks a "
         f"hist_gradient_boosting of {TREES} trees in a handler call of its own. Ours: neighbours share a "
         f"prediction; the decision, with features, output and version, is an event in the commit of the "
-        f"cursor (SQLite, synchronous=FULL), effectively once; the loop's own services are not running. Peer: "
-        f"FastStream pulling {FETCH_COUNT} at a time from JetStream, decoded by msgspec, predict_proba an event "
-        f"on one thread, the output published to JetStream and awaited (on its disk every 2 minutes), at least "
-        f"once, {max(1, size // PEER_SHARE):,} of the events. In turn, median of {ROUNDS}."
+        f"cursor (SQLite, synchronous=FULL), effectively once; the loop's own services are not running. "
+        f"Peer: FastStream pulling {FETCH_COUNT} at a time from JetStream, decoded by msgspec, "
+        f"predict_proba an event on one thread, the output published to JetStream and awaited (on its disk "
+        f"every 2 minutes), at least once, {max(1, size // PEER_SHARE):,} of the events. In turn, median of "
+        f"{ROUNDS}."
     )
 
 
@@ -96,10 +97,10 @@ async def check(platform: Platform, wanted: int) -> None:
 
 
 def asking(tally: Tally) -> Service:
-    service = Service("asking")
+    service, served = Service("asking"), model()
 
     @service.on(Asked)
-    async def ask(event: Asked, decide: Decider = use(model())) -> None:
+    async def ask(event: Asked, decide: Decider = use(served)) -> None:
         tally.begin()
         await decide(event)
         tally.add()

@@ -5,8 +5,8 @@ import uuid
 
 import numpy as np
 
-from bench.deciding import NAMES, TREES, Asked, model, trained
 from bench.decide_sqlite import DECIDED, FETCH_COUNT, STREAM, SUBJECT, Question, compare
+from bench.deciding import NAMES, TREES, Asked, model, trained
 from bench.running import Tally, spent
 from tropism.models.serving import Decider
 from tropism.runtime.batch import Batch
@@ -20,12 +20,12 @@ ROUNDS = 3
 def method(size: int) -> str:
     return (
         f"{size:,} events of {len(NAMES)} features, 5,000 Zipf keys, all published before, decided on by a "
-        f"hist_gradient_boosting of {TREES} trees in handlers of Batch[T]. Ours: every decision, with features, "
-        f"output and version, is an event in the commit of the cursor (SQLite, synchronous=FULL), effectively "
-        f"once; the loop's own services are not running. Peer: FastStream in batches of {FETCH_COUNT} from "
-        f"JetStream, decoded by msgspec, one predict_proba a batch on one thread, every output published to "
-        f"JetStream and awaited together (on its disk every 2 minutes), at least once, a tenth of the events. "
-        f"In turn, median of {ROUNDS}."
+        f"hist_gradient_boosting of {TREES} trees in handlers of Batch[T]. Ours: every decision, with "
+        f"features, output and version, is an event in the commit of the cursor (SQLite, synchronous=FULL), "
+        f"effectively once; the loop's own services are not running. Peer: FastStream in batches of "
+        f"{FETCH_COUNT} from JetStream, decoded by msgspec, one predict_proba a batch on one thread, every "
+        f"output published to JetStream and awaited together (on its disk every 2 minutes), at least once, "
+        f"a tenth of the events. In turn, median of {ROUNDS}."
     )
 
 
@@ -34,10 +34,10 @@ def measure(size: int = EVENTS) -> dict[str, object]:
 
 
 def asking(tally: Tally) -> Service:
-    service = Service("asking")
+    service, served = Service("asking"), model()
 
     @service.on(Asked)
-    async def ask(batch: Batch[Asked], decide: Decider = use(model())) -> None:
+    async def ask(batch: Batch[Asked], decide: Decider = use(served)) -> None:
         tally.begin()
         await decide.each([envelope.data for envelope in batch.envelopes])
         tally.add(len(batch))
@@ -66,7 +66,9 @@ async def faststream(url: str, size: int) -> float:
             {"customer": question.customer, "output": output}
             for question, output in zip(questions, outputs, strict=True)
         ]
-        await asyncio.gather(*(broker.publish(each, DECIDED, stream=STREAM, timeout=30.0) for each in decided))
+        await asyncio.gather(
+            *(broker.publish(each, DECIDED, stream=STREAM, timeout=30.0) for each in decided)
+        )
         tally.add(len(questions))
 
     with threadpool_limits(1):

@@ -1,4 +1,4 @@
-"""A gradient boosting of 100 trees as champion, and what asks it: shared by the benches of durable decisions."""
+"""A gradient boosting of 100 trees as champion, and what asks it, for the benches of durable decisions."""
 
 from functools import cache
 from typing import NamedTuple
@@ -89,7 +89,8 @@ def trained() -> tuple[Predictor, TrainingRows]:
 
 
 async def promote(platform: Platform) -> None:
-    """Let the trained version decide, as the loop does: its bytes among the blobs, and an event in the log."""
+    """Let the trained version decide, as the loop does: its bytes among the blobs, and an event in the "
+    "log."""
     predictor, rows = trained()
     name, data = pack(predictor, NAMES, feature_sketch(NAMES, rows.columns))
     await platform.blobs.put(name, data)

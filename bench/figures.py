@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 
 
-class MissingPeer(Exception):
+class PeerMissingError(Exception):
     """A bench cannot compare: what it measures against is not installed."""
 
 
 def needs(name: str, *packages: str) -> None:
-    """Refuse to measure without a peer. Raises: MissingPeer."""
+    """Refuse to measure without a peer. Raises: PeerMissingError."""
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
-        raise MissingPeer(
+        raise PeerMissingError(
             f"Cannot measure {name!r}: its peer needs {missing[0]!r}, which is not installed. "
             f"Run pip install 'tropism[test]'."
         )

@@ -29,11 +29,11 @@ class Confirmed(Event, type="bench.confirmed.v1", key="customer"):
 
 def method(size: int) -> str:
     return (
-        f"{size:,} events of 200 bytes, 5,000 Zipf keys, published one by one at {PER_SECOND:,} a second (each "
-        f"timed from when it was due, so waiting counts), handled by an async handler that answers with an "
-        f"event, in one process (WAL, synchronous=FULL); until the commit of that event returns. ours: the "
-        f"p99; p50 beside it. Peer and fsync_ms_p99: the p99 of {COMMITS} raw commits of one row, just before "
-        f"and just after. over_ms: ours less that. In turn, median of {ROUNDS}."
+        f"{size:,} events of 200 bytes, 5,000 Zipf keys, published one by one at {PER_SECOND:,} a second "
+        f"(each timed from when it was due, so waiting counts), handled by an async handler that answers "
+        f"with an event, in one process (WAL, synchronous=FULL); until the commit of that event returns. "
+        f"ours: the p99; p50 beside it. Peer and fsync_ms_p99: the p99 of {COMMITS} raw commits of one row, "
+        f"just before and just after. over_ms: ours less that. In turn, median of {ROUNDS}."
     )
 
 

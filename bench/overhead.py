@@ -25,11 +25,11 @@ def method(size: int) -> str:
     return (
         f"Processor time of the process, all threads, for {size:,} events of 200 bytes, 5,000 Zipf keys, all "
         f"published before, from the first call of an async handler that counts to the last commit. Ours: at "
-        f"least once, in order per key; cursors in memory, in the same file, and in SQLite beside Kafka. Peer: "
-        f"read {COUNT} at a time, decoded by msgspec, the same handler: a list of bytes; SELECT and a cursor "
-        f"updated in a durable commit; confluent consume and a commit of offsets (librdkafka's mock, lz4). "
-        f"stores: microseconds an event, and ours less the peer's; ours, peer and ratio are those of SQLite, "
-        f"overhead_us the largest. In turn, median of {ROUNDS}."
+        f"least once, in order per key; cursors in memory, in the same file, and in SQLite beside Kafka. "
+        f"Peer: read {COUNT} at a time, decoded by msgspec, the same handler: a list of bytes; SELECT and a "
+        f"cursor updated in a durable commit; confluent consume and a commit of offsets (librdkafka's mock, "
+        f"lz4). stores: microseconds an event, and ours less the peer's; ours, peer and ratio are those of "
+        f"SQLite, overhead_us the largest. In turn, median of {ROUNDS}."
     )
 
 
@@ -40,9 +40,7 @@ def measure(size: int = EVENTS, stores: tuple[str, ...] = STORES) -> dict[str, o
     with tempfile.TemporaryDirectory() as folder:
         measures = {"memory": _memory, "sqlite": _sqlite, "kafka": _kafka}
         found = {store: measures[store](made, folder) for store in stores}
-    told = {
-        store: {**each, "overhead_us": each["ours"] - each["peer"]} for store, each in found.items()
-    }
+    told = {store: {**each, "overhead_us": each["ours"] - each["peer"]} for store, each in found.items()}
     largest = max(each["overhead_us"] for each in told.values())
     return figures(
         found["sqlite"]["ours"],
@@ -59,7 +57,7 @@ def counting(tally: Tally) -> Service:
     service = Service(f"counting-{uuid.uuid4().hex[:8]}")
 
     @service.on(Ordered, guarantee="at_least_once")
-    async def count(order: Ordered) -> None:
+    async def count(_: Ordered) -> None:
         tally.add()
 
     return service
@@ -69,7 +67,7 @@ async def _raw(pages, size: int) -> float:
     """Decode and handle pages of bytes, and return the microseconds an event took."""
     tally, decode = Tally(size), msgspec.json.Decoder(Order).decode
 
-    async def handle(order: Order) -> None:
+    async def handle(_: Order) -> None:
         tally.add()
 
     for page in pages:

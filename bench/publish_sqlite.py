@@ -19,17 +19,16 @@ RAW_COMMITS = 300
 
 def method(size: int) -> str:
     return (
-        f"{size:,} events of 200 bytes, 5,000 Zipf keys, each appended by itself and awaited until it is durable, "
-        f"from {TASKS} tasks of one process (WAL, synchronous=FULL). Peer: {min(size, RAW_COMMITS):,} raw "
-        f"commits of one such row each, one after the other, on the same disk. In turn, median of {ROUNDS}."
+        f"{size:,} events of 200 bytes, 5,000 Zipf keys, each appended by itself and awaited until it is "
+        f"durable, from {TASKS} tasks of one process (WAL, synchronous=FULL). Peer: "
+        f"{min(size, RAW_COMMITS):,} raw commits of one such row each, one after the other, on the same "
+        f"disk. In turn, median of {ROUNDS}."
     )
 
 
 def measure(size: int = EVENTS) -> dict[str, object]:
     made = records(orders(size))
-    found = in_turn(
-        ROUNDS, ours=lambda _: asyncio.run(ours(made)), peer=lambda _: raw(made[:RAW_COMMITS])
-    )
+    found = in_turn(ROUNDS, ours=lambda _: asyncio.run(ours(made)), peer=lambda _: raw(made[:RAW_COMMITS]))
     ratio = found["ours"] / found["peer"]
     return figures(found["ours"], found["peer"], "events/s", method(size), raw_ratio=ratio)
 

@@ -53,9 +53,7 @@ class Spent:
 
 
 def spent(tally: Tally) -> Spent:
-    return Spent(
-        tally.count, time.perf_counter() - tally.started, time.process_time() - tally.started_cpu
-    )
+    return Spent(tally.count, time.perf_counter() - tally.started, time.process_time() - tally.started_cpu)
 
 
 async def consume(

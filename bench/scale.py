@@ -35,9 +35,9 @@ def method(size: int) -> str:
         f"Processor time of the process, all threads, an event. length: in a log of {SHORTEST:,} to {size:,} "
         f"events of 200 bytes in one SQLite file (synchronous=FULL), {SAMPLE:,} more are appended, 100 at a "
         f"time ('append'), and consumed by a new service placed in front of them ('consume'). services: "
-        f"{_shared(size):,} events, appended while {SERVICES[0]} to {SERVICES[-1]} idle services of one process "
-        f"wait, each subscribed to a type in a topic of its own. ours is the cost at the largest, peer at the "
-        f"smallest, of whichever grew most. Median of {ROUNDS}; 'seconds' are those on the clock."
+        f"{_shared(size):,} events, appended while {SERVICES[0]} to {SERVICES[-1]} idle services of one "
+        f"process wait, each subscribed to a type in a topic of its own. ours is the cost at the largest, "
+        f"peer at the smallest, of whichever grew most. Median of {ROUNDS}; 'seconds' are those on the clock."
     )
 
 
@@ -86,9 +86,7 @@ async def _by_length(size: int) -> dict[int, dict[str, float]]:
             for length in _lengths(size):
                 await _grow(platform, length, made)
                 rounds = [await _sampled(platform, f"{length}-{n}", made) for n in range(ROUNDS)]
-                found[length] = {
-                    name: statistics.median(each[name] for each in rounds) for name in rounds[0]
-                }
+                found[length] = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
     return found
 
 
@@ -115,7 +113,7 @@ async def _sampled(platform: Platform, name: str, made: Iterator[Record]) -> dic
     service, tally = Service(f"counting-{name}"), Tally(SAMPLE)
 
     @service.on(Ordered)
-    async def count(order: Ordered) -> None:
+    async def count(_: Ordered) -> None:
         tally.add()
 
     await _place(platform, service.name)
@@ -175,10 +173,10 @@ def _kind(number: int) -> type[Event]:
 def _counting(number: int, kind: type[Event], tally: Tally) -> Service:
     service = Service(f"counting-{number}")
 
-    async def count(event: Event) -> None:
+    async def count(_: Event) -> None:
         tally.add()
 
-    count.__annotations__["event"] = kind
+    count.__annotations__["_"] = kind
     service.on(kind)(count)
     return service
 

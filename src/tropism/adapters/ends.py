@@ -14,7 +14,7 @@ class Ends:
         self._waiters: dict[Partition, set[asyncio.Future[None]]] = {}
 
     def update(self, ends: Mapping[Partition, int]) -> None:
-        """Learn new ends, and wake those who wait for these partitions: of many services, few wait for one."""
+        """Learn new ends, and wake those who wait for these partitions, of many services few."""
         for partition, end in ends.items():
             # News may overtake each other: an end never goes back.
             self._ends[partition] = max(end, self._ends.get(partition, 0))
