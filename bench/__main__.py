@@ -23,6 +23,7 @@ NAMES = {
     "publish-sqlite": "durable publishes a second from 100 tasks, against raw commits of one record",
     "queue": "messages sent, received and acknowledged a second, against raw SQLite doing the same",
     "scale": "processor time an event in a long log, and among many services, against the smallest",
+    "workers": "events that two workers handle a second, against one, on PostgreSQL and on Kafka",
 }
 
 

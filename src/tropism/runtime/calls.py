@@ -41,6 +41,7 @@ class Calls:
             caller.call,
             clock,
             batches=batches,
+            collect=live,
             finished=self._finished,
             failed=self._failed,
             given_up=self._given_up,

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-from tropism.core.errors import UnavailableError
 from tropism.ports.clock import Clock
+from tropism.runtime.causes import cancelled, hung, told
 from tropism.runtime.handler import Handler
 from tropism.runtime.retry import delay_seconds
 from tropism.runtime.waiting import give_up
@@ -30,7 +30,8 @@ class Lanes:
     A handler of batches takes the front of every lane that waits for it, one batch at a time: it starts
     at once when idle, and collects while it is busy. A batch that fails is halved until the failing row
     stands alone; only that row is charged an attempt, and only its lane waits for the next one. Where there
-    are ``batches``, every lane is noted.
+    are ``batches``, every lane is noted. Where batches ``collect``, one that is not full starts when its
+    first event has waited as long as the handler lets it.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Lanes:
         clock: Clock,
         *,
         batches: bool,
+        collect: bool,
         finished: Callable[[Sequence[Delivery]], None],
         failed: Callable[[Delivery, Exception], None],
         given_up: Callable[[Delivery, Exception], None],
@@ -46,6 +48,7 @@ class Lanes:
         self._call = call
         self._clock = clock
         self._batches = batches
+        self._collect = collect
         self._finished = finished
         self._failed = failed
         self._given_up = given_up
@@ -58,6 +61,8 @@ class Lanes:
         self._waiting: set[Handler] = set()
         self._ready: dict[Handler, dict[str, None]] = {}
         self._batching: set[Handler] = set()
+        self._due: dict[Handler, float] = {}
+        """When a batch is to start, full or not, of handlers that let events wait for each other."""
         self._limits: dict[Handler, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls: dict[asyncio.Task[None], tuple[float, Handler]] = {}
@@ -99,16 +104,29 @@ class Lanes:
             self._ready[handler][head.lane] = None
         else:
             self._ready[handler] = {head.lane: None}
+        if handler.batch_age_seconds and self._collect and handler not in self._due:
+            self._due[handler] = self._clock.monotonic() + handler.batch_age_seconds
+            self._pause(handler.batch_age_seconds, self._start_all)
 
     def _start_all(self) -> None:
         if self._fronts and self._standby is None:
             self._standby = self._start(self._go_on())
         for handler, ready in self._ready.items():
-            if ready and handler not in self._batching:
+            if ready and handler not in self._batching and self._may_start(handler, ready):
                 self._batching.add(handler)
                 batch = self._front(handler, ready)
+                if not ready:
+                    self._due.pop(handler, None)
                 # Counted as of now: who asks what is under way must not miss what is about to start.
                 self._calls[self._start(self._run(handler, batch))] = self._clock.monotonic(), handler
+
+    def _may_start(self, handler: Handler, ready: dict[str, None]) -> bool:
+        """Say whether a batch is to start: it may wait no longer, or is full."""
+        due = self._due.get(handler)
+        if due is None or self._clock.monotonic() >= due:
+            return True
+        waiting = (delivery.handler is handler for key in ready for delivery in self._lanes[key])
+        return sum(waiting) >= self._limits.get(handler, handler.batch_count_max)
 
     def _front(self, handler: Handler, ready: dict[str, None]) -> Sequence[Delivery]:
         """Take, lane by lane, the deliveries in front that are for this handler, in order of arrival."""
@@ -234,12 +252,12 @@ class Lanes:
         if task in self._overdue:
             self._overdue.discard(task)
             task.uncancel()
-            self._after_failure(handler, deliveries, _hung(handler))
+            self._after_failure(handler, deliveries, hung(handler))
         elif task.cancelling():
             raise error
         else:
             # Nobody cancelled this call: what it waited for was.
-            self._after_failure(handler, deliveries, _cancelled(handler))
+            self._after_failure(handler, deliveries, cancelled(handler))
 
     def _after_success(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         if handler.many:
@@ -289,6 +307,7 @@ class Lanes:
         self._batching.discard(handler)
         if len(deliveries) > 1:
             self._limits[handler] = max(1, len(deliveries) // 2)
+            self._due[handler] = self._clock.monotonic()
             for key in dict.fromkeys(delivery.lane for delivery in deliveries):
                 self._offer(self._lanes[key][0])
             self._start_all()
@@ -299,7 +318,7 @@ class Lanes:
             # It was counted before it was made; now it is known how it ended.
             delivery.errors.pop()
         delivery.charged = False
-        delivery.errors.append(_told(error))
+        delivery.errors.append(told(error))
         pause = None
         if not delivery.once:
             pause = delay_seconds(handler.retry, delivery.attempts, error, delivery.item.envelope.id)
@@ -308,13 +327,20 @@ class Lanes:
             self._advance(deliveries)
             return
         self._failed(delivery, error)
-        task = asyncio.get_running_loop().create_task(self._again(delivery, pause))
-        self._pauses.add(task)
-        task.add_done_callback(self._pauses.discard)
+        self._pause(pause, lambda: self._again(delivery))
         self._start_all()
 
-    async def _again(self, delivery: Delivery, pause: float) -> None:
-        await self._clock.sleep(pause)
+    def _pause(self, seconds: float, then: Callable[[], None]) -> None:
+        """Do something in a while."""
+        task = asyncio.get_running_loop().create_task(self._later(seconds, then))
+        self._pauses.add(task)
+        task.add_done_callback(self._pauses.discard)
+
+    async def _later(self, seconds: float, then: Callable[[], None]) -> None:
+        await self._clock.sleep(seconds)
+        then()
+
+    def _again(self, delivery: Delivery) -> None:
         self._offer(delivery)
         self._start_all()
 
@@ -342,21 +368,3 @@ class Lanes:
     async def abandon(self) -> None:
         """Cancel all calls and pauses; none of them is acknowledged."""
         await give_up([*self._tasks, *self._pauses])
-
-
-def _hung(handler: Handler) -> UnavailableError:
-    return UnavailableError(
-        f"Cannot finish handler {handler.name!r}: it took longer than {handler.timeout_seconds:g} s. "
-        f"Make it faster, or raise timeout_seconds."
-    )
-
-
-def _cancelled(handler: Handler) -> UnavailableError:
-    return UnavailableError(
-        f"Cannot finish handler {handler.name!r}: something that it waited for was cancelled. "
-        f"Catch the cancellation where it happens."
-    )
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
