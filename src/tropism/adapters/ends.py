@@ -1,7 +1,7 @@
 """How far partitions reach, and who waits for them to grow."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tropism.ports.log import Cursors, Partition
 
@@ -11,16 +11,16 @@ class Ends:
 
     def __init__(self) -> None:
         self._ends: dict[Partition, int] = {}
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: dict[Partition, set[asyncio.Future[None]]] = {}
 
     def update(self, ends: Mapping[Partition, int]) -> None:
-        """Learn new ends, and wake those who wait."""
+        """Learn new ends, and wake those who wait for these partitions, of many services few."""
         for partition, end in ends.items():
             # News may overtake each other: an end never goes back.
             self._ends[partition] = max(end, self._ends.get(partition, 0))
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            for waiter in self._waiters.get(partition, ()):
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def beyond(self, cursors: Cursors, count_max: int) -> int:
         """Return how many offsets there may be at cursors, at most so many each, as far as is known."""
@@ -40,10 +40,19 @@ class Ends:
 
     async def wait_beyond(self, ends: Cursors) -> None:
         """Return as soon as any of the partitions reaches beyond its given end."""
+        partitions = tuple(ends)
         while not self.are_beyond(ends):
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
+            for partition in partitions:
+                self._waiters.setdefault(partition, set()).add(waiter)
             try:
                 await waiter
             finally:
-                self._waiters.discard(waiter)
+                self._forget(waiter, partitions)
+
+    def _forget(self, waiter: "asyncio.Future[None]", partitions: Sequence[Partition]) -> None:
+        for partition in partitions:
+            waiting = self._waiters[partition]
+            waiting.discard(waiter)
+            if not waiting:
+                del self._waiters[partition]

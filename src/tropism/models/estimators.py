@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tropism.core.errors import InvalidInputError
 from tropism.models.rows import Predictor, Rows, TrainingRows, number_of
+from tropism.models.trees import FlatTrees, flat_trees
 
 CATEGORIES_MAX = 254
 """How many values a category may have; rarer ones are taken together as missing."""
@@ -110,10 +111,21 @@ class Classifier:
     def predict(self, rows: Rows) -> Sequence[float]:
         """Return the probability of outcome 1 a row."""
         matrix = self.encoding.matrix(rows)
+        trees = self._trees
+        if trees is not None and trees.takes(len(matrix)):
+            return trees.predict(matrix)
         if len(matrix) > ALONE_ROWS_MAX:
             return self._outputs(matrix)
         with _threads().limit(limits=1, user_api="openmp"):
             return self._outputs(matrix)
+
+    @cached_property
+    def _trees(self) -> FlatTrees | None:
+        return flat_trees(self.estimator)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a version is made of: its bytes say nothing of whether it was asked already."""
+        return {"encoding": self.encoding, "estimator": self.estimator}
 
     def _outputs(self, matrix: NDArray[np.float64]) -> list[float]:
         outputs: list[float] = self.estimator.predict_proba(matrix)[:, 1].tolist()
