@@ -11,7 +11,8 @@ class Ends:
 
     def __init__(self) -> None:
         self._ends: dict[Partition, int] = {}
-        self._waiters: set[asyncio.Future[None]] = set()
+        # In order of coming, and not a set: in a simulation, who wakes first must not hang on an address.
+        self._waiters: dict[asyncio.Future[None], None] = {}
 
     def update(self, ends: Mapping[Partition, int]) -> None:
         """Learn new ends, and wake those who wait."""
@@ -42,8 +43,8 @@ class Ends:
         """Return as soon as any of the partitions reaches beyond its given end."""
         while not self.are_beyond(ends):
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
+            self._waiters[waiter] = None
             try:
                 await waiter
             finally:
-                self._waiters.discard(waiter)
+                del self._waiters[waiter]

@@ -251,7 +251,8 @@ class Cluster:
                 if not node.is_dead:
                     await node.clear()
             await self.clock.sleep(chance.choice([0.0, 2.0]))
-            node.start()
+            if node.is_dead:
+                node.start()
 
     async def _until(self, done: Callable[[], bool]) -> None:
         for _ in range(STEPS_MAX):
@@ -342,7 +343,7 @@ class _Mishaps:
             kind = "poison"
         else:
             drawn = self._weather.random.random() / self._odds
-            bounds = (("raised", 0.05), ("slow", 0.12), ("hung", 0.13), ("died", 0.132))
+            bounds = (("raised", 0.05), ("slow", 0.12), ("hung", 0.13), ("died", 0.14))
             kind = next((name for name, bound in bounds if drawn < bound), "")
         if kind:
             self._weather.note(handler, id, kind, None)

@@ -51,7 +51,7 @@ def plan_of(seed: int) -> Plan:
     mode: Mode = chance.choice(["one", "standby", "spread", "shares"] if live else ["one", "spread"])
     apart = chance.random() < 0.5
     # Where a kind of fault hides another, only some seeds without it find that one.
-    fierce = chance.choice([0.3, 1.0, 1.0, 2.0])
+    fierce = chance.choice([0.3, 1.0, 2.0, 4.0])
     odds = {kind: odds * fierce for kind, odds in KINDS.items() if chance.random() < 0.7}
     return Plan(
         seed=seed,
