@@ -24,7 +24,8 @@ CALM_SECONDS = 60.0
 """After the last fault, so long for what was still on its way."""
 
 RECOVERY_SECONDS_MAX = 300.0
-STEPS_MAX = 200_000
+PATIENCE_SECONDS, STUCK_SECONDS = 86_400.0, 1800.0
+"""How much virtual time everything may take while there are faults, and how much when there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,9 @@ class Result:
 class Stores:
     """What the processes share; ``wrap`` puts another log and state in their place, to see them found out."""
 
-    wrap: Callable[[Log, State, Random], tuple[Log, State]] = field(default=lambda log, state, _: (log, state))
+    wrap: Callable[[Log, State, Random], tuple[Log, State]] = field(
+        default=lambda log, state, _: (log, state)
+    )
 
 
 class Stuck(Exception):  # noqa: N818 (it reads as what the system is)
@@ -79,9 +82,7 @@ async def _run(seed: int, stores: Stores, *, records: bool) -> Result:
     except Exception as error:  # noqa: BLE001 (whatever stops a service is a finding)
         violations.append(Violation("nothing stops a service", f"{type(error).__name__}: {error}"))
     await cluster.close()
-    history = await gather(
-        cluster.log, cluster.state, cluster.published(), recovery_seconds=recovery_seconds
-    )
+    history = await gather(cluster.log, cluster.state, cluster.published(), recovery_seconds=recovery_seconds)
     if not violations:
         violations += check(history, recovery_seconds_max=RECOVERY_SECONDS_MAX)
     return Result(
@@ -112,6 +113,7 @@ class Cluster:
         store = MemoryStore(
             clock=self.clock, partitions_default=plan.partitions, apart=plan.apart, dedup=plan.dedup
         )
+        self._store = store
         self.log, self.state = stores.wrap(store.log, store.state, self.weather.random)
         self._site = Site(self.log, self.state, store.blobs, store.queue, self.clock, self.weather)
         self.nodes = self._nodes()
@@ -178,7 +180,7 @@ class Cluster:
     async def _divide(self) -> None:
         """Divide every service before it begins."""
         platform = self._site.platform(self.nodes[0].seat, self.nodes[0].clock)
-        calm = replace(platform, log=self.log, state=self.state)
+        calm = replace(platform, log=self._store.log, state=self._store.state)
         runtime = Runtime(ledger(), calm, types=TYPES, options=self.nodes[0].options)
         await runtime.create_topics()
         if self.plan.mode == "shares":
@@ -255,12 +257,13 @@ class Cluster:
                 node.start()
 
     async def _until(self, done: Callable[[], bool]) -> None:
-        for _ in range(STEPS_MAX):
+        bound = self.clock.monotonic() + (STUCK_SECONDS if self.weather.is_over else PATIENCE_SECONDS)
+        while True:
             await self._settle()
             if done():
                 return
             due_us = self.clock.next_wakeup_us()
-            if due_us is None:
+            if due_us is None or self.clock.monotonic() > bound:
                 break
             self.clock.advance_to_us(due_us)
         idle = {node.name: sorted(node.idle()) for node in self.nodes}
@@ -343,7 +346,7 @@ class _Mishaps:
             kind = "poison"
         else:
             drawn = self._weather.random.random() / self._odds
-            bounds = (("raised", 0.05), ("slow", 0.12), ("hung", 0.13), ("died", 0.14))
+            bounds = (("raised", 0.05), ("slow", 0.12), ("hung", 0.15), ("died", 0.16))
             kind = next((name for name, bound in bounds if drawn < bound), "")
         if kind:
             self._weather.note(handler, id, kind, None)
@@ -357,5 +360,3 @@ def hash_of(*parts: str) -> int:
 
 def _silent(who: str, name: str, kind: str, about: object) -> None:
     """Tell nobody."""
-
-

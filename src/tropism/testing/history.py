@@ -112,9 +112,7 @@ def _misplaced(history: History) -> Iterable[Violation]:
 
 
 def _effects(history: History, stage: Stage) -> Iterable[Violation]:
-    given_up = {
-        letter.record.id for letter in history.letters if letter.service == stage.service
-    }
+    given_up = {letter.record.id for letter in history.letters if letter.service == stage.service}
     taken = [r for r in firsts(history.logs.get(stage.topic, ())) if r.type == stage.takes]
     given: dict[str, list[Record]] = {}
     for record in firsts(_of_type(history.logs, stage.gives)):

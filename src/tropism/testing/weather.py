@@ -39,6 +39,9 @@ KINDS = {
 }
 """What can go wrong at a call, and how likely it is where a seed lets it happen at all."""
 
+HARMLESS = frozenset({"pages shuffled", "turns lost", "slow", "stopped"})
+"""What disturbs and is no fault: it is drawn and told like the others, and not counted among them."""
+
 Tell = Callable[[str, str, str, object], None]
 """Told of every fault: whom it met, at which call, what it was, and what the call was about."""
 
