@@ -12,7 +12,7 @@ from tropism.runtime.dividing import divide
 from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.runtime.service import Service
 from tropism.testing.history import History, Published, Violation, check, gather
-from tropism.testing.ledger import TYPES, books, branches, ledger, notices
+from tropism.testing.ledger import TYPES, ledger
 from tropism.testing.node import Node, Site
 from tropism.testing.plan import Plan, plan_of
 from tropism.testing.publisher import Publisher
@@ -170,7 +170,7 @@ class Cluster:
     def _services_of(self, number: int) -> Callable[[NodeClock], Sequence[Service]]:
         def make(clock: NodeClock) -> Sequence[Service]:
             mishaps = _Mishaps(self.weather, clock, self.plan.mishaps)
-            all_of_them = [books(mishaps.meet), branches(mishaps.meet), notices(mishaps.meet_now)]
+            all_of_them = ledger(mishaps.meet, mishaps.meet_now)
             if self.plan.mode != "spread":
                 return all_of_them
             return all_of_them[number % len(all_of_them) :: self.plan.nodes]
@@ -318,7 +318,7 @@ class _Mishaps:
         self._clock = clock
         self._odds = odds
 
-    async def meet(self, handler: str, id: str) -> None:
+    async def meet(self, handler: str, id: str, account: str) -> None:
         """Go wrong, or take long, or end the process."""
         kind = self._draw(handler, id)
         if kind == "slow":
@@ -332,9 +332,9 @@ class _Mishaps:
         elif kind:
             raise RuntimeError(kind)
 
-    def meet_now(self, handler: str, ids: Sequence[str]) -> None:
+    def meet_now(self, handler: str, events: Sequence[tuple[str, str]]) -> None:
         """Go wrong, without waiting."""
-        for id in ids:
+        for id, _ in events:
             kind = self._draw(handler, id)
             if kind in {"raised", "hung", "poison"}:
                 raise RuntimeError(kind)

@@ -25,11 +25,12 @@ COPIES = "by-branches.total"
 
 RETRY = Retry(attempts=5, first=seconds(0.5), longest=seconds(5))
 
-Mishap = Callable[[str, str], Awaitable[None]]
-"""Called with a handler's name and an event's id before its effect: may raise, wait, or end the process."""
+Mishap = Callable[[str, str, str], Awaitable[None]]
+"""Called with a handler's name, an event's id and its account before its effect: may raise, wait, or end
+the process."""
 
-MishapNow = Callable[[str, Sequence[str]], None]
-"""The same for a handler of batches, which does not wait: it is told the ids of all events."""
+MishapNow = Callable[[str, Sequence[tuple[str, str]]], None]
+"""The same for a handler of batches, which does not wait: it is told the ids and accounts of all events."""
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -110,11 +111,11 @@ TYPES: tuple[type[Event], ...] = (Posted, Booked, Totalled, Noticed)
 TOPICS = ("ledger", "books", COPIES, "totals", "notices")
 
 
-async def nothing(handler: str, id: str) -> None:
+async def nothing(handler: str, id: str, account: str) -> None:
     """Let a call go well."""
 
 
-def nothing_now(handler: str, ids: Sequence[str]) -> None:
+def nothing_now(handler: str, events: Sequence[tuple[str, str]]) -> None:
     """Let a call of a batch go well."""
 
 
@@ -129,42 +130,42 @@ def record_of_posting(account: str, number: int, time_us: int) -> Record:
     return Record(f"{account}/{number:05}", Posted.event_type, "ledger", account, time_us, data)
 
 
-def books(mishap: Mishap = nothing, *, timeout_seconds: float = 20.0) -> Service:
+def books(mishap: Mishap = nothing, *, retry: Retry = RETRY, timeout_seconds: float = 20.0) -> Service:
     """Return the service that books what is posted."""
     service = Service("books")
 
-    @service.on(Posted, retry=RETRY, timeout_seconds=timeout_seconds)
+    @service.on(Posted, retry=retry, timeout_seconds=timeout_seconds)
     async def book(posted: Envelope[Posted], tally: State[Tally] = use("tally")) -> Booked:
         now = (tally.get() or Tally()).then(posted.id)
         # Set before what may go wrong: a call that fails must leave nothing behind.
         tally.set(now)
-        await mishap("books.book", posted.id)
+        await mishap("books.book", posted.id, posted.data.account)
         return Booked(posted.data.account, posted.data.number, now.count, now.chain)
 
     return service
 
 
-def branches(mishap: Mishap = nothing, *, timeout_seconds: float = 20.0) -> Service:
+def branches(mishap: Mishap = nothing, *, retry: Retry = RETRY, timeout_seconds: float = 20.0) -> Service:
     """Return the service that adds up bookings by branch."""
     service = Service("branches")
 
     @service.on(
-        Booked, by=lambda booked: branch_of(booked.account), retry=RETRY, timeout_seconds=timeout_seconds
+        Booked, by=lambda booked: branch_of(booked.account), retry=retry, timeout_seconds=timeout_seconds
     )
     async def total(booked: Envelope[Booked], tally: State[Tally] = use("tally")) -> Totalled:
         now = (tally.get() or Tally()).then(booked.id)
         tally.set(now)
-        await mishap("branches.total", booked.id)
+        await mishap("branches.total", booked.id, booked.data.account)
         return Totalled(branch_of(booked.data.account), now.count, now.chain)
 
     return service
 
 
-def notices(mishap: MishapNow = nothing_now) -> Service:
+def notices(mishap: MishapNow = nothing_now, *, retry: Retry = RETRY) -> Service:
     """Return the service that takes bookings in batches."""
     service = Service("notices")
 
-    @service.on(Booked, retry=RETRY, emits=[Noticed])
+    @service.on(Booked, retry=retry, emits=[Noticed])
     def notice(booked: list[Envelope[Booked]], tally: State[Tally] = use("tally")) -> list[Output]:
         outputs = []
         for each in booked:
@@ -172,12 +173,22 @@ def notices(mishap: MishapNow = nothing_now) -> Service:
             now = (tally.get(account) or Tally()).then(each.id)
             tally.set(now, account)
             outputs.append(Output(Noticed(account, now.count, now.chain), by=each))
-        mishap("notices.notice", [each.id for each in booked])
+        mishap("notices.notice", [(each.id, each.data.account) for each in booked])
         return outputs
 
     return service
 
 
-def ledger(mishap: Mishap = nothing, mishap_now: MishapNow = nothing_now) -> list[Service]:
+def ledger(
+    mishap: Mishap = nothing,
+    mishap_now: MishapNow = nothing_now,
+    *,
+    retry: Retry = RETRY,
+    timeout_seconds: float = 20.0,
+) -> list[Service]:
     """Return all three services."""
-    return [books(mishap), branches(mishap), notices(mishap_now)]
+    return [
+        books(mishap, retry=retry, timeout_seconds=timeout_seconds),
+        branches(mishap, retry=retry, timeout_seconds=timeout_seconds),
+        notices(mishap_now, retry=retry),
+    ]
