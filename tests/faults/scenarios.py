@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import msgspec
@@ -25,13 +26,12 @@ ACCOUNTS = ("a", "b", "c", "d", "e")
 
 async def killed_at_work(site):
     """A worker killed again and again while events flow loses none, and has no effect twice."""
-    posting = asyncio.ensure_future(site.post(*ACCOUNTS, times=40, batch=5))
-    for life in range(3):
-        worker = site.work(holder=f"worker {life}", lease_seconds=0.5)
-        await _grown(site, 20)
-        await worker.kill()
-    site.work(holder="last", lease_seconds=0.5)
-    await posting
+    async with _flowing(site):
+        for life in range(3):
+            worker = site.work(holder=f"worker {life}", lease_seconds=0.5)
+            await _grown(site, 20)
+            await worker.kill()
+        site.work(holder="last", lease_seconds=0.5)
     await site.handled()
 
 
@@ -173,20 +173,19 @@ async def many_at_once(site):
 async def divided_under_load(site):
     """Workers that share the keys, killed, replaced, and divided anew while events flow: each effect once."""
     await _divide(site, 2)
-    pair = [site.work(holder=f"two {n}", share=(n, 2), lease_seconds=0.5) for n in range(2)]
-    posting = asyncio.ensure_future(site.post(*ACCOUNTS, times=40, batch=5))
-    await _grown(site, 20)
-    await pair[0].kill()
-    pair[0] = site.work(holder="two 0", share=(0, 2), lease_seconds=0.5)
-    await _grown(site, 20)
-    for worker in pair:
-        worker.stop()
-    for worker in pair:
-        await worker.ended()
-    await _divide(site, 3)
-    for number in range(3):
-        site.work(holder=f"three {number}", share=(number, 3), lease_seconds=0.5)
-    await posting
+    async with _flowing(site):
+        pair = [site.work(holder=f"two {n}", share=(n, 2), lease_seconds=0.5) for n in range(2)]
+        await _grown(site, 20)
+        await pair[0].kill()
+        pair[0] = site.work(holder="two 0", share=(0, 2), lease_seconds=0.5)
+        await _grown(site, 20)
+        for worker in pair:
+            worker.stop()
+        for worker in pair:
+            await worker.ended()
+        await _divide(site, 3)
+        for number in range(3):
+            site.work(holder=f"three {number}", share=(number, 3), lease_seconds=0.5)
     await site.handled()
 
 
@@ -340,52 +339,48 @@ async def clocks_that_are_wrong(site):
 async def server_killed(site):
     """Kill -9 of the server, twice, while events flow: all waits, goes on by itself, and nothing is lost."""
     site.work(lease_seconds=1.0)
-    posting = asyncio.ensure_future(site.post(*ACCOUNTS, times=60, batch=5))
-    for _ in range(2):
-        await _grown(site, 20)
-        await site.server.kill()
-        await asyncio.sleep(0.1)
-        await site.server.start()
-    await posting
+    async with _flowing(site):
+        for _ in range(2):
+            await _grown(site, 20)
+            await site.server.kill()
+            await asyncio.sleep(0.1)
+            await site.server.start()
     await site.handled()
 
 
 async def server_and_worker_killed(site):
     """Both at once: whoever comes back finds all that was acknowledged."""
     worker = site.work(lease_seconds=0.5)
-    posting = asyncio.ensure_future(site.post(*ACCOUNTS, times=40, batch=5))
-    await _grown(site, 20)
-    await asyncio.gather(site.server.kill(), worker.kill())
-    await site.server.start()
-    site.work(holder="next", lease_seconds=0.5)
-    await posting
+    async with _flowing(site):
+        await _grown(site, 20)
+        await asyncio.gather(site.server.kill(), worker.kill())
+        await site.server.start()
+        site.work(holder="next", lease_seconds=0.5)
     await site.handled()
 
 
 async def network_cut(site):
     """Connections are ended and refused for a while: the worker goes on by itself when they are not."""
     site.work(lease_seconds=1.0)
-    posting = asyncio.ensure_future(site.post(*ACCOUNTS, times=30, batch=5))
-    for _ in range(2):
-        await _grown(site, 10)
-        await site.proxy.cut()
-        await asyncio.sleep(0.3)
-        await site.proxy.join()
-    await posting
+    async with _flowing(site):
+        for _ in range(2):
+            await _grown(site, 10)
+            await site.proxy.cut()
+            await asyncio.sleep(0.3)
+            await site.proxy.join()
     await site.handled()
 
 
 async def answers_lost(site):
     """What was sent arrives and its answers do not, then the connection ends: asked again, it has one effect."""
     site.work(lease_seconds=1.0)
-    posting = asyncio.ensure_future(site.post(*ACCOUNTS, times=30, batch=5))
-    for _ in range(3):
-        await _grown(site, 10)
-        site.proxy.silence("down")
-        await asyncio.sleep(0.2)
-        await site.proxy.cut()
-        await site.proxy.join()
-    await posting
+    async with _flowing(site):
+        for _ in range(3):
+            await _grown(site, 10)
+            site.proxy.silence("down")
+            await asyncio.sleep(0.2)
+            await site.proxy.cut()
+            await site.proxy.join()
     await site.handled()
 
 
@@ -422,14 +417,32 @@ async def disk_full(site):
     await site.handled()
 
 
+@asynccontextmanager
+async def _flowing(site):
+    """Post all the while, and a little longer."""
+    ends = False
+
+    async def post():
+        while not ends:
+            await site.post(*ACCOUNTS)
+            await asyncio.sleep(0.05)
+
+    task = asyncio.ensure_future(post())
+    try:
+        yield
+        await site.post(*ACCOUNTS)
+    finally:
+        ends = True
+        await task
+
+
 async def _grown(site, count):
     """Wait until so many more postings are booked than now."""
-    start = len(await site.booked())
-    total = len(site.published)
-    deadline = time.monotonic() + 60
-    while len(await site.booked()) < start + count:
-        assert time.monotonic() < deadline, f"{start} of {total} were booked, and no more"
-        await asyncio.sleep(0.01)
+    start = await site.count("books")
+    deadline = time.monotonic() + 30
+    while await site.count("books") < start + count:
+        assert time.monotonic() < deadline, f"{start} of {len(site.published)} were booked, and no more"
+        await asyncio.sleep(0.02)
 
 
 async def _times(site, id, count):
