@@ -20,6 +20,7 @@ class Proxy:
         self._links = set()
         self._listener = None
         self._passes = {"up": asyncio.Event(), "down": asyncio.Event()}
+        self._silent = []
         self.port = 0
         self.delay_seconds = 0.0
 
@@ -45,10 +46,17 @@ class Proxy:
             self._passes[way].clear()
 
     async def renew(self):
-        """Let new connections through; those there are stay as silent as they are."""
+        """Let new connections through; those there are stay silent until they are released."""
+        self._silent.append(self._passes)
         self._passes = {"up": asyncio.Event(), "down": asyncio.Event()}
         for way in self._passes.values():
             way.set()
+
+    def release(self):
+        """Hand over what was kept back, long after whoever sent it has gone."""
+        for passes in self._silent:
+            for way in passes.values():
+                way.set()
 
     async def close(self):
         if self._listener is not None:

@@ -230,7 +230,7 @@ async def redriven(site):
     clock = SystemClock()
     platform = Platform(site.log, site.state, MemoryBlobs(), MemoryCompute(), clock, MemoryStore().queue)
     await redrive(platform, [letter])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while len(_booked(await site.history(), "a")) < 1:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
@@ -398,6 +398,25 @@ async def half_open(site):
     await site.handled()
 
 
+async def delivered_late(site):
+    """What was sent on a connection that was given up arrives after all that followed it: it changes nothing."""
+    worker = site.work(lease_seconds=1.0)
+    await site.post(*ACCOUNTS, times=2)
+    await site.handled()
+    site.proxy.silence()
+    ids = await site.post(*ACCOUNTS, times=2)
+    await asyncio.sleep(0.5)
+    await site.proxy.renew()
+    await site.books(*ids)
+    await site.books(*await site.post(*ACCOUNTS, times=2))
+    site.proxy.release()
+    await asyncio.sleep(0.5)
+    await worker.kill()
+    site.work(holder="next", lease_seconds=1.0)
+    await site.post(*ACCOUNTS, times=2)
+    await site.handled()
+
+
 async def slow_network(site):
     """Where every answer takes long, all takes long, and nothing else happens."""
     site.proxy.delay_seconds = 0.02
@@ -439,14 +458,14 @@ async def _flowing(site):
 async def _grown(site, count):
     """Wait until so many more postings are booked than now."""
     start = await site.count("books")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while await site.count("books") < start + count:
         assert time.monotonic() < deadline, f"{start} of {len(site.published)} were booked, and no more"
         await asyncio.sleep(0.02)
 
 
 async def _times(site, id, count):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while site.calls().count(id) < count:
         assert time.monotonic() < deadline, site.calls()
         await asyncio.sleep(0.01)
@@ -525,6 +544,7 @@ SCENARIOS = {
         Scenario(network_cut, "B1 B2", "network"),
         Scenario(answers_lost, "B3", "network"),
         Scenario(half_open, "B2", "network"),
+        Scenario(delivered_late, "B3", "network"),
         Scenario(slow_network, "B7", "network"),
     )
 }

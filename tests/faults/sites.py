@@ -27,7 +27,7 @@ from tropism.testing.history import Published, check, firsts, gather
 from tropism.testing.ledger import record_of_posting
 from tropism.testing.weather import Seat, Weather
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 LOOK_SECONDS = 0.02
 
 
@@ -416,7 +416,8 @@ def _postgres(servers, folder):
     name = base[0].rpartition("/")[2]
     proxy = Proxy(lambda: asyncio.open_unix_connection(socket))
     site = Site(folder, url, url, proxy=proxy, server=PostgresKeeper(servers.postgres))
-    site.through = lambda: (f"postgresql://{user}@127.0.0.1:{proxy.port}/{name}?sslmode=disable&schema={schema}",) * 2
+    site.through = lambda: (f"postgresql://{user}@127.0.0.1:{proxy.port}/{name}{options}&schema={schema}",) * 2
+    options = "?sslmode=disable&answer_seconds=1.5"
     return site
 
 
