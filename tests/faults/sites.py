@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
 from uuid import uuid4
 
 from tests.faults.proxy import Proxy
@@ -407,24 +408,28 @@ def _sqlite(servers, folder):
     return Site(folder, url, url, server=Keeper(url, folder))
 
 
+def postgres_through(url):
+    """Return what connects to the server of a URL, and what makes the URL of a proxy in front of it."""
+    base, _, query = url.partition("?")
+    options = dict(parse_qsl(query))
+    host = options.pop("host")
+    rest = base.rpartition("/")[2]
+    user = base.partition("://")[2].partition("@")[0]
+
+    def through(port, **more):
+        said = urlencode({"sslmode": "disable", **options, **more})
+        return f"postgresql://{user}@127.0.0.1:{port}/{rest}?{said}"
+
+    return lambda: asyncio.open_unix_connection(f"{host}/.s.PGSQL.5432"), through
+
+
 def _postgres(servers, folder):
     url = postgres_url(servers.postgres)
-    socket = f"{_socket_of(url)}/.s.PGSQL.5432"
-    base = url.partition("?")
-    schema = base[2].rpartition("schema=")[2]
-    user = base[0].partition("://")[2].partition("@")[0]
-    name = base[0].rpartition("/")[2]
-    proxy = Proxy(lambda: asyncio.open_unix_connection(socket))
+    server, through = postgres_through(url)
+    proxy = Proxy(server)
     site = Site(folder, url, url, proxy=proxy, server=PostgresKeeper(servers.postgres))
-    site.through = lambda: (f"postgresql://{user}@127.0.0.1:{proxy.port}/{name}{options}&schema={schema}",) * 2
-    options = "?sslmode=disable&answer_seconds=1.5"
+    site.through = lambda: (through(proxy.port, answer_seconds=1.5),) * 2
     return site
-
-
-def _socket_of(url):
-    from urllib.parse import parse_qs, urlsplit
-
-    return parse_qs(urlsplit(url).query)["host"][0]
 
 
 def _nats(servers, folder):
@@ -457,7 +462,7 @@ class Engine:
     name: str
     server: str
     make: object
-    real: bool = True
+    real: str = "yes"
     processes: bool = True
     network: bool = True
     killable: bool = True
@@ -470,7 +475,7 @@ ENGINES = {
             "memory",
             "this process's memory; workers are runtimes in it, killed by never letting a call of theirs end",
             _memory,
-            real=False,
+            real="no: our own stand-in",
             processes=False,
             network=False,
             killable=False,
@@ -478,7 +483,12 @@ ENGINES = {
         Engine("sqlite", "a database file; its server is the process that owns it", _sqlite, network=False),
         Engine("postgres", "PostgreSQL 18, its postmaster and backends", _postgres),
         Engine("nats", "nats-server 2.15 with sync_interval: always; state in SQLite", _nats),
-        Engine("kafka", "noida 0.2, a broker that speaks Kafka's protocol; state in SQLite", _kafka),
+        Engine(
+            "kafka",
+            "noida 0.2, a broker that speaks Kafka's protocol; state in SQLite",
+            _kafka,
+            real="yes, and not Apache Kafka",
+        ),
     )
 }
 

@@ -11,31 +11,31 @@ from tropism.testing.plan import plan_of
 from tropism.testing.telling import tell
 from tropism.testing.weather import KINDS
 
-SEEDS = 48
+SEEDS = 24
 FOUND_WITHIN = 25
 """A broken part must show within so many seeds."""
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, 12))
+@pytest.mark.parametrize("first", range(0, SEEDS, 6))
 def test_nothing_is_lost_doubled_or_out_of_order_in_any_weather(first):
     """Whatever fails, comes late or twice, dies or stands still: every law of histories holds."""
-    for seed in range(first, first + 12):
+    for seed in range(first, first + 6):
         result = run_seed(seed)
         assert not result.violations, tell(run_seed(seed, records=True))
 
 
 def test_a_few_seeds_meet_every_kind_of_fault_in_every_kind_of_system():
     """Nothing that can go wrong is left out by chance."""
-    plans = [plan_of(seed) for seed in range(SEEDS)]
+    plans = [plan_of(seed) for seed in range(100)]
     assert {plan.mode for plan in plans} == {"one", "standby", "spread", "shares"}
     assert {(plan.live, plan.apart) for plan in plans} == {
         (a, b) for a in (True, False) for b in (True, False)
     }
-    met = set().union(*(run_seed(seed).faults for seed in range(12)))
+    met = set().union(*(run_seed(seed).faults for seed in range(8)))
     assert met >= {*KINDS, "raised", "slow", "poison", "stopped"}
 
 
-@pytest.mark.parametrize("seed", [4, 5, 11, 16])
+@pytest.mark.parametrize("seed", [4, 11])
 def test_a_seed_repeats_to_the_last_fault(seed):
     """The same seed gives the same faults at the same moments, and leaves the same behind."""
     one, other = (run_seed(seed, records=True) for _ in range(2))
