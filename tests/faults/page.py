@@ -16,10 +16,8 @@ def tables():
 
 
 def engines():
-    rows = ["| engine | what serves it in the suite | real server |", "|---|---|---|"]
-    for engine in ENGINES.values():
-        rows.append(f"| {engine.name} | {engine.server} | {engine.real} |")
-    return rows
+    rows = [f"| {engine.name} | {engine.server} | {engine.real} |" for engine in ENGINES.values()]
+    return ["| engine | what serves it in the suite | real server |", "|---|---|---|", *rows]
 
 
 def scenarios():

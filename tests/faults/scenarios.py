@@ -10,7 +10,6 @@ import msgspec
 
 from tropism.adapters.local.clock import SystemClock
 from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore
-from tropism.core.envelope import Record
 from tropism.core.errors import ConflictError
 from tropism.ports.platform import Platform
 from tropism.runtime.dead import dead_letters, redrive

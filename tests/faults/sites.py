@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 from uuid import uuid4
 
 from tests.faults.proxy import Proxy
-from tests.faults.worker import Job, Conduct, main, open_log_and_state, runtime_of
+from tests.faults.worker import Job, main, open_log_and_state, runtime_of
 from tests.kafka_servers import Noida
 from tests.nats_server import NatsServer
 from tests.servers import own_postgres, postgres_url
@@ -26,7 +26,6 @@ from tropism.runtime.patience import patiently
 from tropism.testing.faults import FaultyLog, FaultyState
 from tropism.testing.history import Published, check, firsts, gather
 from tropism.testing.ledger import record_of_posting
-from tropism.testing.weather import Seat, Weather
 
 PATIENCE_SECONDS = 90.0
 LOOK_SECONDS = 0.02
@@ -97,7 +96,9 @@ class Inside:
         self._frozen.set()
         self._seat = _Seat(self)
         log = FaultyLog(site.log, self._seat, clock, waits=True)
-        self.runtime = runtime_of(job, log, FaultyState(site.state, self._seat, clock), _Frozen(clock, self._frozen))
+        self.runtime = runtime_of(
+            job, log, FaultyState(site.state, self._seat, clock), _Frozen(clock, self._frozen)
+        )
         self.is_dead = False
         self._task = asyncio.ensure_future(self._work())
         self._stopping = None
@@ -225,7 +226,9 @@ class Site:
         return [line.partition(" ")[2] for line in path.read_text().splitlines()] if path.exists() else []
 
     async def called(self, *ids):
-        await until(lambda: set(ids) <= set(self.calls()), lambda: f"of {ids}, only {self.calls()} were called")
+        await until(
+            lambda: set(ids) <= set(self.calls()), lambda: f"of {ids}, only {self.calls()} were called"
+        )
 
     # -- postings ---------------------------------------------------------------------------------
 
@@ -301,7 +304,7 @@ class Keeper:
 
     async def start(self):
         self._ready.unlink(missing_ok=True)
-        self._process = Process(keep, self._url, str(self._ready))
+        self._process = Process(keep, self._url, self._ready)
         await until(self._ready.exists)
 
     async def kill(self):
@@ -310,9 +313,9 @@ class Keeper:
 
 def keep(url, ready):
     async def serve():
-        _, _, stores = await open_log_and_state(url, url)
-        Path(ready).touch()
-        while os.getppid() != 1:
+        await open_log_and_state(url, url)
+        ready.touch()
+        while os.getppid() != 1:  # noqa: ASYNC110 (nothing tells of the end of a parent)
             await asyncio.sleep(0.1)
 
     asyncio.run(serve())

@@ -89,8 +89,8 @@ class Conduct:
             os._exit(7)
         if self.asks("block", account):
             while self.asks("block", account):
-                time.sleep(LOOK_SECONDS)
-        while self.asks("hold", account):
+                time.sleep(LOOK_SECONDS)  # noqa: ASYNC251 (a handler that blocks is the point)
+        while self.asks("hold", account):  # noqa: ASYNC110 (another process says when)
             await asyncio.sleep(LOOK_SECONDS)
         if self.asks("raise", account):
             raise RuntimeError("as it was told to")

@@ -1,7 +1,7 @@
 """Logs, states and runtimes that break one promise each, which the checker of histories must find."""
 
 import asyncio
-
+from contextlib import suppress
 
 import msgspec
 
@@ -97,10 +97,8 @@ def forgets_fences(log, state, chance):
             await state.commit(msgspec.structs.replace(step, lease=lease))
 
     async def renew(lease, *, lease_seconds):
-        try:
+        with suppress(FencedError):
             await state.renew(lease, lease_seconds=lease_seconds)
-        except FencedError:
-            pass
 
     return log, Around(state, commit=commit, renew=renew)
 
@@ -167,7 +165,7 @@ def empties_outboxes_unpublished(patch):
 
 
 def gives_up_early(patch):
-    patch.setattr(lanes, "delay_seconds", lambda retry, attempts, error, id: None)
+    patch.setattr(lanes, "delay_seconds", lambda *_: None)
 
 
 def keeps_what_failed(patch):

@@ -253,7 +253,8 @@ class Cluster:
                 if not node.is_dead:
                     await node.clear()
             await self.clock.sleep(chance.choice([0.0, 2.0]))
-            if node.is_dead:
+            if node.seat.struck:
+                # Unless whoever clears away the dead was faster.
                 node.start()
 
     async def _until(self, done: Callable[[], bool]) -> None:
@@ -278,7 +279,8 @@ class Cluster:
     async def _settle(self) -> None:
         """Return when every task waits; whoever crashed meanwhile is cleared away, to come back later."""
         await quiet(0.0)
-        for each in (*self.nodes, *self.publishers):
+        everyone: list[Node | Publisher] = [*self.nodes, *self.publishers]
+        for each in everyone:
             if each.is_dead and (not isinstance(each, Node) or each.runtime is not None):
                 await each.clear()
                 self._later(each)
@@ -303,7 +305,8 @@ class Cluster:
         """End everything."""
         self.weather.end()
         self.calls = sum(node.seat.calls for node in self.nodes)
-        for each in (*self.nodes, *self.publishers):
+        everyone: list[Node | Publisher] = [*self.nodes, *self.publishers]
+        for each in everyone:
             await each.clear()
         for task in (*self._tasks, *self.weather.echoes):
             task.cancel()
@@ -318,7 +321,7 @@ class _Mishaps:
         self._clock = clock
         self._odds = odds
 
-    async def meet(self, handler: str, id: str, account: str) -> None:
+    async def meet(self, handler: str, id: str, _account: str) -> None:
         """Go wrong, or take long, or end the process."""
         kind = self._draw(handler, id)
         if kind == "slow":

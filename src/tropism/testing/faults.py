@@ -57,7 +57,11 @@ class Faults:
         self.crash_at, self.unavailable, self.delays, self.is_down = None, frozenset(), {}, None
 
     async def call(
-        self, name: str, clock: Clock, make: Callable[[], Awaitable[T]], about: object = None
+        self,
+        name: str,
+        clock: Clock,
+        make: Callable[[], Awaitable[T]],
+        about: object = None,  # noqa: ARG002 (others tell of it)
     ) -> T:
         """Make a call, with whatever is to go wrong."""
         number, self.calls = self.calls, self.calls + 1

@@ -105,7 +105,6 @@ class Node:
 
     def stop(self, drain_seconds: float) -> asyncio.Task[None]:
         """Begin to stop in order, and return what ends when that is done."""
-
         self._is_leaving = True
 
         async def leave() -> None:

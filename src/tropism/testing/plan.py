@@ -8,7 +8,7 @@ from typing import Literal
 from tropism.testing.weather import KINDS
 
 Mode = Literal["one", "standby", "spread", "shares"]
-"""One process; several that compete for every service; services spread over several; keys shared by several."""
+"""One process; several that compete for every service; services spread, or keys shared, over several."""
 
 
 @dataclass(frozen=True, slots=True)

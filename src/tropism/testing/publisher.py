@@ -1,4 +1,4 @@
-"""Whoever publishes to a simulated system: keeps the order of its accounts, and notes what was acknowledged."""
+"""Whoever publishes to a simulated system: in the order of its accounts, noting what was acknowledged."""
 
 import asyncio
 from collections.abc import Sequence

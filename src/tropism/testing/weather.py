@@ -72,7 +72,7 @@ class Weather:
         self.is_over = True
         self._full_until = float("-inf")
 
-    def strike(self, who: str, name: str, about: object) -> str:
+    def strike(self, name: str) -> str:
         """Draw what goes wrong at a call, "" where nothing does."""
         if self.is_over:
             return ""
@@ -143,8 +143,9 @@ class Seat:
         self.calls += 1
         await self.go_on(clock)
         if clock.monotonic() < self._cut_until and not self._weather.is_over:
-            return await self._refuse(name, clock, "cut off", about)
-        kind = self._weather.strike(self.who, name, about)
+            self._weather.note(self.who, name, "cut off", about)
+            raise await self._refusal(name, clock)
+        kind = self._weather.strike(name)
         if not kind:
             result = await make()
         else:
@@ -163,15 +164,21 @@ class Seat:
         self, kind: str, name: str, clock: Clock, make: Callable[[], Awaitable[T]], about: object
     ) -> T:
         self._weather.note(self.who, name, kind, about)
+        await self._before(kind, name, clock)
+        await self.go_on(clock)
+        result = await make()
+        if kind == "repeated":
+            result = await make()
+        elif kind == "again later":
+            self._weather.echo(make)
+        elif kind == "pages shuffled":
+            result = self._shuffled(result)
+        await self._behind(kind, name, clock)
+        return result
+
+    async def _before(self, kind: str, name: str, clock: Clock) -> None:
+        """Let happen what comes before a call has its effect, and may keep it from having one."""
         chance = self._weather
-        if kind in {"refused", "full", "cut off"}:
-            if kind == "full":
-                chance.fill()
-            elif kind == "cut off":
-                self._cut_until = clock.monotonic() + chance.seconds(1, 30)
-            return await self._refuse(name, clock)
-        if kind.startswith("crashed"):
-            return await self._crash(kind, make)
         if kind == "late":
             await clock.sleep(chance.seconds(0.001, 25))
         elif kind == "paused":
@@ -181,35 +188,34 @@ class Seat:
         elif kind == "turns lost":
             for _ in range(chance.random.randrange(1, 8)):
                 await asyncio.sleep(0)
-        await self.go_on(clock)
-        result = await make()
-        if kind == "repeated":
-            result = await make()
-        elif kind == "again later":
-            chance.echo(make)
-        elif kind == "unanswered":
-            await self._refuse(name, clock)
-        elif kind == "answered late":
-            await clock.sleep(chance.seconds(0.001, 25))
-        elif kind == "pages shuffled":
-            result = self._shuffled(result)
-        return result
+        elif kind == "crashed before":
+            await self._die()
+        elif kind in {"refused", "full", "cut off"}:
+            if kind == "full":
+                chance.fill()
+            elif kind == "cut off":
+                self._cut_until = clock.monotonic() + chance.seconds(1, 30)
+            raise await self._refusal(name, clock)
 
-    async def _crash(self, kind: str, make: Callable[[], Awaitable[T]]) -> T:
+    async def _behind(self, kind: str, name: str, clock: Clock) -> None:
+        """Let happen what comes when a call has had its effect."""
         if kind == "crashed behind":
-            await make()
+            await self._die()
+        elif kind == "unanswered":
+            raise await self._refusal(name, clock)
+        elif kind == "answered late":
+            await clock.sleep(self._weather.seconds(0.001, 25))
+
+    async def _die(self) -> None:
         self.struck = True
         await asyncio.get_running_loop().create_future()
-        raise AssertionError("the dead go on")
 
-    async def _refuse(self, name: str, clock: Clock, kind: str = "", about: object = None) -> Any:
-        if kind:
-            self._weather.note(self.who, name, kind, about)
-        # Some refusals come at once, others when patience ends.
+    async def _refusal(self, name: str, clock: Clock) -> UnavailableError:
+        """Return what a refused call raises: at once, or when patience ends."""
         if self._weather.random.random() < 0.5:
             await clock.sleep(self._weather.seconds(0.001, 10))
             await self.go_on(clock)
-        raise UnavailableError(f"Cannot {name}: a fault was planted here. Try again.")
+        return UnavailableError(f"Cannot {name}: a fault was planted here. Try again.")
 
     def _shuffled(self, result: Any) -> Any:
         """Return what was read with its partitions in another order: nobody promised one."""
