@@ -9,6 +9,7 @@ NAMES = {
     "append": "records appended to the embedded log a second, against raw grouped SQLite commits of the same",
     "event-path": "input events of the flights a second, learned from too, against reading and storing",
     "gate-level": "wrong promotions where outcomes fail together, betting on blocks of time, against on each",
+    "workers": "events that two workers handle a second, against one, on PostgreSQL and on Kafka",
     "queue": "messages sent, received and acknowledged a second, against raw SQLite doing the same",
     "decide": "decisions a second asked for one by one, against calling the predictor a row at a time",
 }

@@ -180,12 +180,29 @@ async def process_compute():
         await compute.close()
 
 
+class KafkaStore:
+    """A log on Kafka, and the state that commits with it."""
+
+    def __init__(self, log):
+        self.log, self.state = log, log.state
+
+
+@asynccontextmanager
+async def kafka_store():
+    log = await open_kafka(noida().url(transactions="true"))
+    try:
+        yield KafkaStore(log)
+    finally:
+        await log.close()
+
+
 STORES = {
     "memory": memory_store,
     "sqlite": sqlite_store,
     "sqlite, through its owner": sqlite_through_its_owner,
     "postgres": postgres_store,
     "postgres, two at once": postgres_beside_another,
+    "kafka": kafka_store,
 }
 
 

@@ -1,11 +1,12 @@
-"""Two services whose log is on NATS and whose state is on SQLite: a program that tests start and kill."""
+"""Two services whose log is on NATS and state on SQLite, or both on Kafka: a program that tests start and kill."""
 
 import asyncio
 import sys
 
 from tropism import Event, Service, State, use
+from tropism.adapters.kafka import open_kafka
 from tropism.adapters.local.clock import SystemClock
-from tropism.adapters.memory import MemoryBlobs, MemoryCompute
+from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore
 from tropism.adapters.nats import open_nats
 from tropism.adapters.sqlite import open_sqlite
 from tropism.core.codec import Codec, record_of
@@ -52,11 +53,15 @@ def services():
 
 async def work(url, path):
     clock = SystemClock()
-    log = await patiently(clock, lambda: open_nats(url))
-    store = await open_sqlite(f"sqlite:///{path}")
-    platform = Platform(log, store.state, MemoryBlobs(), MemoryCompute(), clock, store.queue)
+    if url.startswith("kafka"):
+        log = await open_kafka(url)
+        state = log.state
+    else:
+        log = await patiently(clock, lambda: open_nats(url))
+        state = (await open_sqlite(f"sqlite:///{path}")).state
+    platform = Platform(log, state, MemoryBlobs(), MemoryCompute(), clock, MemoryStore().queue)
     # After a crash, a chunk is taken one by one: a small one, so that the test is not about that.
-    runtime = Runtime(services(), platform, options=RuntimeOptions(holder="worker", chunk=64))
+    runtime = Runtime(services(), platform, options=RuntimeOptions(holder="worker", chunk=16))
     await patiently(clock, runtime.start)
     await runtime.wait()
 

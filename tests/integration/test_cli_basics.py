@@ -184,6 +184,24 @@ def test_doctor_names_each_problem_and_leaves_with_1(folder):
     assert "Restore the file" in folder.run("doctor", code=1, TROPISM_APP="shop:app").out
 
 
+def test_top_tells_what_waits_and_makes_nothing(folder):
+    """A service that never ran has all before it; looking makes no store; what is unknown is absent."""
+    folder.write("shop.py", APP)
+    app = ("--app", "shop:app")
+    look = ("top", "--every", "0.1", *app)
+    assert folder.run(*look, "--json").json["services"][0]["events"] == 0
+    assert not (folder.path / ".tropism").exists()
+    for order in "ab":
+        data = f'{{"order": "{order}", "amount": 1}}'
+        folder.run("events", "publish", "orders.paid.v1", "--data", data, *app)
+    (found,) = folder.run(*look, "--json").json["services"]
+    assert (found["service"], found["events"], found["workers"]) == ("books", 2, 1)
+    assert (found["cost_us"], found["drain_seconds"], found["catches_up"]) == (None, None, None)
+    assert found["oldest_seconds"] > 0
+    assert "books" in folder.run(*look).out
+    assert "not known yet" in folder.run(*look, "--once").out
+
+
 def test_doctor_shows_the_queue_and_what_it_promises(folder):
     """The queue is a port like the others: opened from its URL, with its durability in words."""
     told = folder.run("doctor", "--json").json["ports"]["queue"]

@@ -1,10 +1,16 @@
 """Services on a Kafka broker, their state in SQLite: killed, cut off, and resumed."""
 
 import asyncio
+import os
 import random
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
+import msgspec
 import pytest
+from tests.integration.apart import ordered
 from tests.integration.conftest import wait_until
 from tests.kafka_servers import Noida, RefusingBroker
 
@@ -30,6 +36,7 @@ async def note(paid: Paid) -> Noted:
 app = App("shop", services=[s])
 """
 EVENTS = 2000
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -92,6 +99,47 @@ def test_a_killed_worker_loses_nothing(shop):
     # A repeated output has the id of the first, by which a consumer knows it.
     assert len(found) == EVENTS
     assert "Traceback" not in second.text
+
+
+def test_with_transactions_a_killed_worker_has_its_effect_once(broker):
+    """Place, state and outputs are one transaction: readers of what is committed see each effect once."""
+    url, events, keys = broker.url(transactions="true", partitions=2), 120, 10
+    orders = [ordered(n, f"k{n % keys}") for n in range(events)]
+    with_log(url, lambda log: log.append(orders))
+    worker = Worker(url)
+    for reached in (20, 60):
+        wait_until(lambda reached=reached: len(answers(url)) >= reached)
+        worker.kill()
+        worker = Worker(url)
+    wait_until(lambda: len(answers(url)) >= events)
+    worker.kill()
+    assert sorted(answers(url)) == sorted((f"k{n % keys}", 1 + n // keys) for n in range(events))
+
+
+class Worker:
+    """A process at work on a log and a state that are both on Kafka."""
+
+    def __init__(self, url):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(ROOT)])}
+        command = [sys.executable, "-m", "tests.integration.apart", url, ""]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def answers(url):
+    """Return whose answers, with which numbers, lie in the log."""
+    pages = with_log(url, lambda log: read_all(log, "answers"))
+    found = [msgspec.json.decode(stored.record.data) for page in pages.values() for stored in page]
+    return [(each["who"], each["n"]) for each in found]
+
+
+def test_state_on_kafka_needs_transactions(shop):
+    """Without them, outputs and state would not be committed together: it is refused, with the remedy."""
+    shop.write("tropism.toml", f'app = "shop:app"\nlog = "{shop.url}"\nstate = "{shop.url}"\n')
+    assert "transactions=true" in shop.run("run", code=1).err
 
 
 def test_a_broker_that_comes_back_is_taken_up_again(shop, broker):

@@ -23,12 +23,12 @@ def test_after_every_restart_just_the_unfinished_events_are_open(steps):
             assert set(range(progress.taken)) <= done
             read = progress.taken
         else:
-            open_ = [offset for offset in range(read) if progress.is_open(offset)]
+            open_ = [offset for offset in range(read) if offset in progress.open]
             if open_:
                 offset = open_[number % len(open_)]
                 done.add(offset)
-                progress.finish(offset) if step == "finish" else progress.drop([offset])
-        assert all(progress.is_open(offset) == (offset not in done) for offset in range(read))
+                progress.finish([offset]) if step == "finish" else progress.drop([offset])
+        assert all((offset in progress.open) == (offset not in done) for offset in range(read))
 
 
 @given(st.sets(st.integers(0, 30)), st.integers(0, 31), st.sets(st.integers(0, 30)))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tropism.cli import dead_letters, demo, dev, doctor, events, models, new, run, whatif
+from tropism.cli import dead_letters, demo, dev, doctor, events, models, new, run, top, whatif
 from tropism.cli.extras import extra_of, told_missing
 from tropism.core.errors import TropismError
 
@@ -27,6 +27,7 @@ commands.add_typer(models.commands, name="models")
 commands.add_typer(demo.commands, name="demo")
 commands.command("whatif")(whatif.whatif)
 commands.command("doctor")(doctor.doctor)
+commands.command("top")(top.top)
 
 
 def _print_version(value: bool) -> None:

@@ -1,14 +1,13 @@
 """Calling a handler: what goes in, and what came out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import CoroutineType
 from typing import Any
 
-import msgspec
-
-from tropism.core.codec import Codec, record_of
+from tropism.core.codec import Codec
 from tropism.core.envelope import Envelope, Record, derived_id
 from tropism.core.errors import InvalidInputError
-from tropism.core.event import Event, topic_of
+from tropism.core.event import Event, key_of, topic_of
 from tropism.core.time import to_us
 from tropism.ports.state import Write
 from tropism.runtime.batch import Batch
@@ -58,12 +57,18 @@ class Caller:
         item = deliveries[0].item
         if item.record is None and handler.events == (Expired,) and not await self._expire(item):
             return
-        if len(deliveries) == 1 and not handler.injections:
-            # The usual call, made a hundred thousand times: what it asks nothing for costs it nothing.
-            outputs = await collect(handler.function(_subject_of(handler.shape, deliveries)))
-            check_outputs(handler, outputs)
-            item.outputs += [self._record(handler, item, n, output) for n, output in enumerate(outputs)]
+        if handler.injections or len(deliveries) > 1:
+            await self._call(handler, deliveries)
             return
+        # The usual call, made a hundred thousand times: what it asks nothing for costs it nothing.
+        result = handler.function(_subject_of(handler.shape, deliveries))
+        if type(result) is CoroutineType:
+            result = await result
+        if result is not None:
+            outputs = await _outputs(handler, result)
+            item.outputs += [self._record(handler, item, n, output) for n, output in enumerate(outputs)]
+
+    async def _call(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         enlisted: list[tuple[int, Event, str]] = []
         states: list[tuple[Injection, State[Any]]] = []
         arguments: dict[str, Any] = {}
@@ -74,8 +79,10 @@ class Caller:
                 arguments[injection.parameter] = state
             else:
                 arguments[injection.parameter] = self._argument(injection, deliveries, enlisted)
-        outputs = await collect(handler.function(_subject_of(handler.shape, deliveries), **arguments))
-        check_outputs(handler, outputs)
+        result = handler.function(_subject_of(handler.shape, deliveries), **arguments)
+        if type(result) is CoroutineType:
+            result = await result
+        outputs = await _outputs(handler, result)
         records = self._records(handler, deliveries, enlisted, outputs)
         writes = [w for injection, state in states for w in self._writes(injection, state, deliveries)]
         if len(deliveries) > 1:
@@ -144,7 +151,9 @@ class Caller:
             # What a resource added is Tropism's own, so it fits its type.
             data = self._codec.encode(event, checked=False)
             record = self._new(handler, deliveries[index].item, ordinals[index], event, data)
-            records.append((index, self._fitting(handler, event, record)))
+            if len(data) > self._record_bytes_max:
+                raise _too_large(handler, event, record, self._record_bytes_max)
+            records.append((index, record))
             ordinals[index] += 1
         if not outputs:
             return records
@@ -159,19 +168,10 @@ class Caller:
         if handler.topic is not None and item.record is not None:
             record = self._copy(handler, item, item.record, output)
         else:
-            record = self._new(handler, item, ordinal, output.event, self._codec.encode(output.event))
-            if output.subject is not None:
-                record = msgspec.structs.replace(record, subject=output.subject)
-        return self._fitting(handler, output.event, record)
-
-    def _fitting(self, handler: Handler, event: Event, record: Record) -> Record:
-        """Return a record that the log can take. Raises: InvalidInputError if it is too large."""
+            data = self._codec.encode(output.event)
+            record = self._new(handler, item, ordinal, output.event, data, output.subject)
         if len(record.data) > self._record_bytes_max:
-            raise InvalidInputError(
-                f"Cannot publish {type(event).__name__!r} from {handler.name!r}: it has "
-                f"{len(record.data)} bytes, more than the log's {self._record_bytes_max}. "
-                f"Put the payload into Blobs and its name into the event."
-            )
+            raise _too_large(handler, output.event, record, self._record_bytes_max)
         return record
 
     def _copy(self, handler: Handler, item: Item, record: Record, output: Output) -> Record:
@@ -190,15 +190,25 @@ class Caller:
             record.extensions,
         )
 
-    def _new(self, handler: Handler, item: Item, ordinal: int, event: Event, data: bytes) -> Record:
-        cause = item.envelope
-        return record_of(
-            event,
+    def _new(
+        self,
+        handler: Handler,
+        item: Item,
+        ordinal: int,
+        event: Event,
+        data: bytes,
+        subject: str | None = None,
+    ) -> Record:
+        cause, kind = item.envelope, type(event)
+        return Record(
+            derived_id(cause.id, handler.name, ordinal, cause.time_us),
+            kind.event_type,
+            kind.event_topic,
+            key_of(event) if subject is None else subject,
+            item.order_us if self._now_us is None else self._now_us(),
             data,
-            id=derived_id(cause.id, handler.name, ordinal, cause.time_us),
-            time_us=item.order_us if self._now_us is None else self._now_us(),
-            source=self._service,
-            extensions=_extensions(cause),
+            self._service,
+            _extensions(cause),
         )
 
     def _writes(
@@ -216,6 +226,24 @@ class Caller:
             )
             writes.append((index, Write(namespace, key, data, expires_us)))
         return writes
+
+
+def _too_large(handler: Handler, event: Event, record: Record, bytes_max: int) -> InvalidInputError:
+    return InvalidInputError(
+        f"Cannot publish {type(event).__name__!r} from {handler.name!r}: it has {len(record.data)} bytes, "
+        f"more than the log's {bytes_max}. Put the payload into Blobs and its name into the event."
+    )
+
+
+async def _outputs(handler: Handler, result: Any) -> Sequence[Output]:
+    """Return what a call gave back. Raises: InvalidInputError if its signature does not announce it."""
+    if result is None:
+        return ()
+    if type(result) in handler.outputs:
+        return (Output(result),)
+    outputs = await collect(result)
+    check_outputs(handler, outputs)
+    return outputs
 
 
 def _extensions(cause: Envelope[Any]) -> dict[str, str]:

@@ -31,13 +31,20 @@ class Calls:
         clock: Clock,
         *,
         live: bool,
+        batches: bool,
         suspects: int,
         handled: Callable[[int], None],
     ) -> None:
         self._handled = handled
         self.suspects = suspects
         self.lanes = Lanes(
-            caller.call, clock, finished=self._finished, failed=self._failed, given_up=self._given_up
+            caller.call,
+            clock,
+            batches=batches,
+            collect=live,
+            finished=self._finished,
+            failed=self._failed,
+            given_up=self._given_up,
         )
         self._committer = committer
         self._attempts = attempts
@@ -118,10 +125,11 @@ class Calls:
         self._open -= len(deliveries)
         if not self._open:
             self._ended.set()
-        whole = False
+        whole: list[Item] = []
         for delivery in deliveries:
             item = delivery.item
             item.open_calls -= 1
-            whole = whole or not item.open_calls
+            if not item.open_calls:
+                whole.append(item)
         if whole:
-            self._committer.poke()
+            self._committer.finished(whole)

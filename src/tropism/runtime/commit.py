@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from operator import attrgetter
 
 import msgspec
 
@@ -78,6 +79,9 @@ class Committer:
         self._advance = advance
         self._live = live
         self._queue: deque[Item] = deque()
+        self._ready: list[Item] = []
+        self._gone = 0
+        """How many items of the queue have left it, though others are in front of them."""
         self._outbox = outbox
         self._committing = 0
         self._expiring: set[tuple[str, str]] = set()
@@ -94,11 +98,13 @@ class Committer:
     @property
     def in_flight(self) -> int:
         """How many items are admitted and not committed."""
-        return len(self._queue) + self._committing
+        return len(self._queue) - self._gone + self._committing
 
     def admit(self, items: list[Item], until_us: int, *, touched: bool) -> None:
         """Take note of items, in order, and of the moment up to which that is all."""
         self._queue.extend(items)
+        if self._live:
+            self._ready += [item for item in items if not item.open_calls]
         self._expiring.update(self._expiries(items))
         self._admitted_us = max(self._admitted_us, until_us)
         if self._live:
@@ -116,6 +122,12 @@ class Committer:
     def expires(self, namespace: str, key: str) -> bool:
         """Say whether the expiry of a value is admitted and not committed."""
         return (namespace, key) in self._expiring
+
+    def finished(self, items: Sequence[Item]) -> None:
+        """Say that no call of these items is open any more."""
+        if self._live:
+            self._ready += items
+        self.poke()
 
     def poke(self) -> None:
         """Say that something finished, or that attempts changed."""
@@ -154,7 +166,8 @@ class Committer:
 
     def withdraw(self) -> None:
         """Let go of what is not finished and will not be: somebody else reads it again."""
-        self._queue = deque(item for item in self._queue if _is_finished(item))
+        self._queue = deque(item for item in self._queue if not item.left and _is_finished(item))
+        self._gone = 0
         self.poke()
 
     async def flush(self) -> None:
@@ -214,11 +227,18 @@ class Committer:
         return [take() for _ in range(cut)]
 
     def _finished_in_any_order(self) -> list[Item]:
-        ready: list[Item] = []
-        left: deque[Item] = deque()
-        for item in self._queue:
-            (ready if _is_finished(item) else left).append(item)
-        self._queue = left
+        ready = [item for item in self._ready if _is_finished(item)]
+        self._ready = (
+            [item for item in self._ready if not _is_finished(item)] if len(ready) < len(self._ready) else []
+        )
+        ready.sort(key=_sequence)
+        for item in ready:
+            item.left = True
+        self._gone += len(ready)
+        queue = self._queue
+        while queue and queue[0].left:
+            queue.popleft()
+            self._gone -= 1
         return ready
 
     def _add_resources(self, step: Step) -> None:
@@ -239,15 +259,14 @@ class Committer:
         return record_of(event, data, id=id, time_us=time_us, source=self._service)
 
     async def _apply(self, step: Step) -> None:
-        for item in step.items:
-            self._account(item)
+        self._account(step.items)
         self._cursor.places = places_of(self._progress)
         position = Position(msgspec.msgpack.encode(self._cursor), step.frontier_us)
         commit = Commit(self._lease, position, step.writes, step.outputs if self._outbox is None else ())
         # Where the store cannot take it, nothing was applied, so nothing is lost: hold it, and try again.
         await patiently(self._platform.clock, lambda: self._platform.state.commit(commit))
         self._expiring.difference_update(self._expiries(step.items))
-        self._values.committed([write for item in step.items for write in item.writes if _is_state(write)])
+        self._values.committed([w for item in step.items if item.writes for w in item.writes if _is_state(w)])
         if self._outbox is not None and await self._outbox.publish():
             # What is published is to be taken out of the outbox by the next commit, even if nothing comes.
             self.poke()
@@ -256,17 +275,25 @@ class Committer:
         events = [item.envelope.data for item in items if item.place is None]
         return [(namespace_of(self._service, e.state), e.key) for e in events if isinstance(e, Expired)]
 
-    def _account(self, item: Item) -> None:
-        if item.tick is not None:
-            name, time_us = item.tick
-            self._cursor.ticks[name] = time_us
-        if item.place is not None:
-            stream, offset = item.place
-            self._progress[stream].finish(offset)
-            if self._cursor.failures:
-                prefix = f"{stream.name}/{offset}/"
-                for name in [name for name in self._cursor.failures if name.startswith(prefix)]:
-                    del self._cursor.failures[name]
+    def _account(self, items: Sequence[Item]) -> None:
+        finished: dict[Stream, list[int]] = {stream: [] for stream in self._progress}
+        for item in items:
+            item.bond = None
+            if item.place is not None:
+                stream, offset = item.place
+                finished[stream].append(offset)
+                if self._cursor.failures:
+                    prefix = f"{stream.name}/{offset}/"
+                    for name in [name for name in self._cursor.failures if name.startswith(prefix)]:
+                        del self._cursor.failures[name]
+            elif item.tick is not None:
+                name, time_us = item.tick
+                self._cursor.ticks[name] = time_us
+        for stream, offsets in finished.items():
+            self._progress[stream].finish(offsets)
+
+
+_sequence = attrgetter("sequence")
 
 
 def _is_finished(item: Item) -> bool:

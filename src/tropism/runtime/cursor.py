@@ -1,6 +1,6 @@
 """Where a worker stands, exactly: what it has finished, and what not."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -86,9 +86,10 @@ class Progress:
                 self._again.pop(offset, None)
                 self._open[offset] = None
 
-    def is_open(self, offset: int) -> bool:
-        """Say whether an event that was read is yet to be handled."""
-        return offset in self._open
+    @property
+    def open(self) -> Container[int]:
+        """The events that were read and are yet to be handled."""
+        return self._open
 
     def drop(self, offsets: Sequence[int]) -> None:
         """Note that there is nothing more to do for events."""
@@ -97,11 +98,12 @@ class Progress:
         if offsets:
             self._finished_to = max(self._finished_to, max(offsets) + 1)
 
-    def finish(self, offset: int) -> None:
-        """Note that an event is finished, whatever is still unfinished before it."""
-        del self._open[offset]
-        if offset >= self._finished_to:
-            self._finished_to = offset + 1
+    def finish(self, offsets: Sequence[int]) -> None:
+        """Note that events are finished, whatever is still unfinished before them."""
+        for offset in offsets:
+            del self._open[offset]
+        if offsets:
+            self._finished_to = max(self._finished_to, max(offsets) + 1)
 
     def pass_to(self, offset: int) -> None:
         """Note that nothing before an offset is left to read."""

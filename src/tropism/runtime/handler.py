@@ -77,6 +77,7 @@ class Handler:
     guarantee: Guarantee = "effectively_once"
     timeout_seconds: float = 60.0
     batch_count_max: int = 1024
+    batch_age_seconds: float = 0.0
     by: Callable[[Any], str] | None = None
     every: timedelta | None = None
     tick_key: str = ""

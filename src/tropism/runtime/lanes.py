@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-from tropism.core.errors import UnavailableError
 from tropism.ports.clock import Clock
+from tropism.runtime.causes import cancelled, hung, told
 from tropism.runtime.handler import Handler
 from tropism.runtime.retry import delay_seconds
 from tropism.runtime.waiting import give_up
@@ -22,13 +22,16 @@ class Lanes:
     """A lane a key: its deliveries go one after another, those of different lanes at the same time.
 
     Handlers of one event are called by a task that goes from front to front, and another one stands by: it
-    takes over when a call waits. A task a call would cost more than most calls do; only handlers that were
-    seen to wait have one, so that their calls wait together. What a handler sets in a context variable, a
-    later call may find there.
+    takes over when a call waits, and only then is the lane of that call noted, for what comes behind it. A
+    task or a note for each call would cost more than most calls do; only handlers that were seen to wait
+    have a task each, so that their calls wait together. What a handler sets in a context variable, a later
+    call may find there.
 
     A handler of batches takes the front of every lane that waits for it, one batch at a time: it starts
     at once when idle, and collects while it is busy. A batch that fails is halved until the failing row
-    stands alone; only that row is charged an attempt, and only its lane waits for the next one.
+    stands alone; only that row is charged an attempt, and only its lane waits for the next one. Where there
+    are ``batches``, every lane is noted. Where batches ``collect``, one that is not full starts when its
+    first event has waited as long as the handler lets it.
     """
 
     def __init__(
@@ -36,21 +39,30 @@ class Lanes:
         call: Call,
         clock: Clock,
         *,
+        batches: bool,
+        collect: bool,
         finished: Callable[[Sequence[Delivery]], None],
         failed: Callable[[Delivery, Exception], None],
         given_up: Callable[[Delivery, Exception], None],
     ) -> None:
         self._call = call
         self._clock = clock
+        self._batches = batches
+        self._collect = collect
         self._finished = finished
         self._failed = failed
         self._given_up = given_up
         self._lanes: dict[str, list[Delivery]] = {}
         self._fronts: deque[Delivery] = deque()
+        self._at: tuple[Delivery, asyncio.Task[None], float] | None = None
+        """The call that is being made; if anyone else's turn comes meanwhile, it waits."""
+        self._done: list[Delivery] = []
         self._standby: asyncio.Task[None] | None = None
         self._waiting: set[Handler] = set()
         self._ready: dict[Handler, dict[str, None]] = {}
         self._batching: set[Handler] = set()
+        self._due: dict[Handler, float] = {}
+        """When a batch is to start, full or not, of handlers that let events wait for each other."""
         self._limits: dict[Handler, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls: dict[asyncio.Task[None], tuple[float, Handler]] = {}
@@ -64,18 +76,22 @@ class Lanes:
     @property
     def running(self) -> int:
         """How many calls are under way, or about to be."""
-        return len(self._calls) + len(self._fronts)
+        return len(self._calls) + len(self._fronts) + (self._at is not None)
 
     def add(self, deliveries: Sequence[Delivery]) -> None:
         """Put deliveries behind those of their lanes, and start what can start."""
-        lanes = self._lanes
-        for delivery in deliveries:
-            lane = lanes.get(delivery.lane)
-            if lane is None:
-                lanes[delivery.lane] = [delivery]
-                self._offer(delivery)
-            else:
-                lane.append(delivery)
+        if not self._batches:
+            # In front or not shows when their turn comes.
+            self._fronts.extend(deliveries)
+        else:
+            self._note_waiting()
+            for delivery in deliveries:
+                lane = self._lanes.get(delivery.lane)
+                if lane is None:
+                    self._lanes[delivery.lane] = [delivery]
+                    self._offer(delivery)
+                else:
+                    lane.append(delivery)
         self._start_all()
 
     def _offer(self, head: Delivery) -> None:
@@ -88,16 +104,29 @@ class Lanes:
             self._ready[handler][head.lane] = None
         else:
             self._ready[handler] = {head.lane: None}
+        if handler.batch_age_seconds and self._collect and handler not in self._due:
+            self._due[handler] = self._clock.monotonic() + handler.batch_age_seconds
+            self._pause(handler.batch_age_seconds, self._start_all)
 
     def _start_all(self) -> None:
         if self._fronts and self._standby is None:
             self._standby = self._start(self._go_on())
         for handler, ready in self._ready.items():
-            if ready and handler not in self._batching:
+            if ready and handler not in self._batching and self._may_start(handler, ready):
                 self._batching.add(handler)
                 batch = self._front(handler, ready)
+                if not ready:
+                    self._due.pop(handler, None)
                 # Counted as of now: who asks what is under way must not miss what is about to start.
                 self._calls[self._start(self._run(handler, batch))] = self._clock.monotonic(), handler
+
+    def _may_start(self, handler: Handler, ready: dict[str, None]) -> bool:
+        """Say whether a batch is to start: it may wait no longer, or is full."""
+        due = self._due.get(handler)
+        if due is None or self._clock.monotonic() >= due:
+            return True
+        waiting = (delivery.handler is handler for key in ready for delivery in self._lanes[key])
+        return sum(waiting) >= self._limits.get(handler, handler.batch_count_max)
 
     def _front(self, handler: Handler, ready: dict[str, None]) -> Sequence[Delivery]:
         """Take, lane by lane, the deliveries in front that are for this handler, in order of arrival."""
@@ -128,54 +157,107 @@ class Lanes:
         self._calls.pop(task, None)
         self._overdue.discard(task)
 
+    def _note_waiting(self) -> None:
+        """Note the call that was being made as one that waits: its lane is taken, and it may be overdue."""
+        if self._at is not None:
+            (delivery, task, started), self._at = self._at, None
+            self._waiting.add(delivery.handler)
+            self._lanes.setdefault(delivery.lane, [delivery])
+            self._calls[task] = started, delivery.handler
+
+    def _tell(self) -> None:
+        """Tell of the calls that ended well since the last time."""
+        if self._done:
+            done, self._done = self._done, []
+            self._finished(done)
+
     async def _go_on(self) -> None:
         """Make the calls at the fronts, one after the other."""
         self._standby = None
-        # It is this one's turn because what they call waits for something.
-        self._waiting.update(handler for _, handler in self._calls.values())
-        task, fronts = asyncio.current_task(), self._fronts
+        self._note_waiting()
+        self._tell()
+        task, lanes = asyncio.current_task(), self._lanes
         assert task is not None  # noqa: S101 (a coroutine of ours runs in a task)
-        begun = self._clock.monotonic()
+        monotonic = self._clock.monotonic
+        now = monotonic()
+        until = now + TURN_SECONDS
         for _ in range(TURN_CALLS):
-            if not fronts:
-                return
-            delivery = fronts.popleft()
-            if delivery.handler in self._waiting:
-                self._start_alone(delivery)
-                continue
-            if fronts and self._standby is None:
-                self._standby = self._start(self._go_on())
-            handler = delivery.handler
-            started = self._clock.monotonic()
-            self._calls[task] = started, handler
-            await self._run(handler, (delivery,))
-            del self._calls[task]
-            if started - begun > TURN_SECONDS:
+            delivery = self._next()
+            if delivery is None:
                 break
+            if self._standby is None and (self._fronts or self._done):
+                self._standby = self._start(self._go_on())
+            self._at = at = delivery, task, now
+            try:
+                await self._call(delivery.handler, (delivery,))
+            except BaseException as error:  # noqa: BLE001 (a handler may raise anything; it is recorded)
+                self._left(at, task)
+                self._recover(delivery.handler, (delivery,), error)
+            else:
+                self._done.append(delivery)
+                waited = not self._left(at, task)
+                if delivery.lane in lanes:
+                    self._advance((delivery,))
+                if waited:
+                    break
+            now = monotonic()
+            if now > until:
+                break
+        self._tell()
         self._start_all()
+
+    def _next(self) -> Delivery | None:
+        """Return the next delivery that this task is to make the call of, if there is one."""
+        fronts, lanes, waiting = self._fronts, self._lanes, self._waiting
+        while fronts:
+            delivery = fronts.popleft()
+            if delivery.lane in lanes and lanes[delivery.lane][0] is not delivery:
+                lanes[delivery.lane].append(delivery)
+            elif delivery.handler in waiting:
+                self._start_alone(delivery)
+            else:
+                return delivery
+        return None
+
+    def _left(self, at: tuple[Delivery, asyncio.Task[None], float], task: asyncio.Task[None]) -> bool:
+        """Note that a call has ended; say whether it did so without waiting for anything."""
+        if self._at is at:
+            self._at = None
+            return True
+        self._note_waiting()
+        self._calls.pop(task, None)
+        return False
 
     def _start_alone(self, delivery: Delivery) -> None:
         handler = delivery.handler
+        self._lanes.setdefault(delivery.lane, [delivery])
         self._calls[self._start(self._run(handler, (delivery,)))] = self._clock.monotonic(), handler
 
     async def _run(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         try:
             await self._call(handler, deliveries)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task in self._overdue:
-                self._overdue.discard(task)
-                task.uncancel()
-                self._after_failure(handler, deliveries, _hung(handler))
-            elif task is not None and task.cancelling():
-                raise
-            else:
-                # Nobody cancelled this call: what it waited for was.
-                self._after_failure(handler, deliveries, _cancelled(handler))
-        except Exception as error:  # noqa: BLE001 (a handler may raise anything; it is recorded)
-            self._after_failure(handler, deliveries, error)
+        except BaseException as error:  # noqa: BLE001 (a handler may raise anything; it is recorded)
+            self._recover(handler, deliveries, error)
         else:
             self._after_success(handler, deliveries)
+
+    def _recover(self, handler: Handler, deliveries: Sequence[Delivery], error: BaseException) -> None:
+        """Deal with a call that raised. Raises: what is nobody's failure, such as being cancelled."""
+        if isinstance(error, Exception):
+            self._after_failure(handler, deliveries, error)
+            return
+        task = asyncio.current_task()
+        if not isinstance(error, asyncio.CancelledError) or task is None:
+            raise error
+        if task in self._overdue:
+            self._overdue.discard(task)
+            task.uncancel()
+            self._after_failure(handler, deliveries, hung(handler))
+        elif task.cancelling():
+            raise error
+        else:
+            # Nobody cancelled this call: what it waited for was.
+            self._after_failure(handler, deliveries, cancelled(handler))
 
     def _after_success(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         if handler.many:
@@ -196,7 +278,9 @@ class Lanes:
         """Take finished deliveries off their lanes, and offer what stands behind them."""
         lanes = self._lanes
         if len(deliveries) == 1:
-            lane = lanes[deliveries[0].lane]
+            lane = lanes.get(deliveries[0].lane)
+            if lane is None:
+                return
             if len(lane) == 1:
                 del lanes[deliveries[0].lane]
             else:
@@ -223,16 +307,18 @@ class Lanes:
         self._batching.discard(handler)
         if len(deliveries) > 1:
             self._limits[handler] = max(1, len(deliveries) // 2)
+            self._due[handler] = self._clock.monotonic()
             for key in dict.fromkeys(delivery.lane for delivery in deliveries):
                 self._offer(self._lanes[key][0])
             self._start_all()
             return
         (delivery,) = deliveries
+        self._lanes.setdefault(delivery.lane, [delivery])
         if delivery.charged:
             # It was counted before it was made; now it is known how it ended.
             delivery.errors.pop()
         delivery.charged = False
-        delivery.errors.append(_told(error))
+        delivery.errors.append(told(error))
         pause = None
         if not delivery.once:
             pause = delay_seconds(handler.retry, delivery.attempts, error, delivery.item.envelope.id)
@@ -241,13 +327,20 @@ class Lanes:
             self._advance(deliveries)
             return
         self._failed(delivery, error)
-        task = asyncio.get_running_loop().create_task(self._again(delivery, pause))
-        self._pauses.add(task)
-        task.add_done_callback(self._pauses.discard)
+        self._pause(pause, lambda: self._again(delivery))
         self._start_all()
 
-    async def _again(self, delivery: Delivery, pause: float) -> None:
-        await self._clock.sleep(pause)
+    def _pause(self, seconds: float, then: Callable[[], None]) -> None:
+        """Do something in a while."""
+        task = asyncio.get_running_loop().create_task(self._later(seconds, then))
+        self._pauses.add(task)
+        task.add_done_callback(self._pauses.discard)
+
+    async def _later(self, seconds: float, then: Callable[[], None]) -> None:
+        await self._clock.sleep(seconds)
+        then()
+
+    def _again(self, delivery: Delivery) -> None:
         self._offer(delivery)
         self._start_all()
 
@@ -257,6 +350,7 @@ class Lanes:
 
     def cancel_overdue(self) -> None:
         """Cancel calls that run longer than their handler allows."""
+        self._note_waiting()
         now = self._clock.monotonic()
         for task, (started, handler) in list(self._calls.items()):
             if now - max(started, self._excused) > handler.timeout_seconds:
@@ -274,21 +368,3 @@ class Lanes:
     async def abandon(self) -> None:
         """Cancel all calls and pauses; none of them is acknowledged."""
         await give_up([*self._tasks, *self._pauses])
-
-
-def _hung(handler: Handler) -> UnavailableError:
-    return UnavailableError(
-        f"Cannot finish handler {handler.name!r}: it took longer than {handler.timeout_seconds:g} s. "
-        f"Make it faster, or raise timeout_seconds."
-    )
-
-
-def _cancelled(handler: Handler) -> UnavailableError:
-    return UnavailableError(
-        f"Cannot finish handler {handler.name!r}: something that it waited for was cancelled. "
-        f"Catch the cancellation where it happens."
-    )
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:500]

@@ -47,6 +47,7 @@ class Service:
         retry: Retry | None = None,
         timeout_seconds: float = 60.0,
         batch_count_max: int = 1024,
+        batch_age_seconds: float = 0.0,
         emits: Sequence[type[Event]] = (),
     ) -> Callable[[F], F]:
         """Handle events with the decorated function; its signature says what it takes and gives.
@@ -54,6 +55,9 @@ class Service:
         ``by`` re-keys the events: order, lanes and state then go by its result. Without naming events,
         the first parameter's annotation does. ``emits`` names events that the return annotation does not,
         because it says ``Output``. The function itself stays as it is, callable in a test.
+
+        A batch starts at once when its handler is free; live, with ``batch_age_seconds``, when it is full or
+        its first event has waited so long, whatever comes later.
 
         Raises: InvalidInputError if the signature does not fit.
         """
@@ -80,6 +84,7 @@ class Service:
                     guarantee=guarantee,
                     timeout_seconds=timeout_seconds,
                     batch_count_max=batch_count_max,
+                    batch_age_seconds=batch_age_seconds,
                     by=by,
                 )
             )

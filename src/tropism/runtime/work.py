@@ -11,11 +11,12 @@ from tropism.runtime.handler import Handler
 from tropism.runtime.streams import Stream
 
 
-class Item(msgspec.Struct, eq=False):
+class Item(msgspec.Struct, eq=False, gc=False):
     """An input: an event from the log, a tick, or a state that expired; finished when all its calls are.
 
     ``place`` is where it lies in the log, if it came from there. ``as_of_us`` is the moment of which
-    views are read for it. ``bond`` holds the items with which it must commit.
+    views are read for it. ``bond`` holds the items with which it must commit, until it does: nothing looks
+    for cycles here.
     """
 
     envelope: Envelope[Any]
@@ -30,21 +31,26 @@ class Item(msgspec.Struct, eq=False):
     writes: list[Write] = []
     enlisted: list[tuple[str, Event]] = []
     tick: tuple[str, int] | None = None
+    left: bool = False
+    """Whether it is no longer in the committer's queue."""
 
 
 class Bond:
     """Items that commit together."""
 
-    __slots__ = ("items", "last")
+    __slots__ = ("_open", "items", "last")
 
     def __init__(self, items: list[Item]) -> None:
         self.items = items
         self.last = max(item.sequence for item in items)
+        self._open = True
 
     @property
     def is_finished(self) -> bool:
         """Whether no call of any of them is open."""
-        return not any(item.open_calls for item in self.items)
+        if self._open:
+            self._open = any(item.open_calls for item in self.items)
+        return not self._open
 
 
 def tie(items: list[Item]) -> None:
@@ -58,7 +64,7 @@ def tie(items: list[Item]) -> None:
         item.bond = bond
 
 
-class Delivery(msgspec.Struct, eq=False):
+class Delivery(msgspec.Struct, eq=False, gc=False):
     """An item for one handler, in the lane of its key; ``errors`` says how each failed call ended."""
 
     item: Item

@@ -175,6 +175,7 @@ class Worker:
             attempts,
             platform.clock,
             live=self._live,
+            batches=any(handler.many for handler in self.service.handlers),
             suspects=self._suspects,
             handled=self._count,
         )

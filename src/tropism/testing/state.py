@@ -158,11 +158,12 @@ async def check_commits_move_the_position(store: Store) -> None:
 
 
 async def check_outputs_are_appended_once(store: Store) -> None:
-    """Outputs stand in the log when ``commit`` returns; ids that it holds are not stored again."""
+    """Outputs stand in the log when ``commit`` returns; ids that it remembers are not stored again."""
     lease = await lease_of(store.state)
     await store.log.append([record("a")])
     await _commit(store.state, lease, Write("n", "k", b"1"), outputs=[record("a"), record("b"), record("b")])
-    require_equal(await _output_ids(store), ["a", "b"], "outputs")
+    again = [] if store.log.capabilities.dedup_seconds else ["a", "b"]
+    require_equal(await _output_ids(store), sorted(["a", "b", *again]), "outputs")
     require_equal(await _keys(store.state), ["k"], "keys")
 
 

@@ -141,6 +141,42 @@ def test_a_hot_key_shares_batches_fairly() -> None:
     asyncio.run(main())
 
 
+def test_a_batch_waits_no_longer_than_its_first_event_may() -> None:
+    """Events that keep coming do not put a batch off; a full one does not wait; in event time none does."""
+    service, batches = Service("s"), []
+
+    @service.on(Asked, batch_count_max=50, batch_age_seconds=1.0)
+    async def many(events: list[Asked]) -> None:
+        batches.append([e.n for e in events])
+
+    async def main(live: bool) -> None:
+        batches.clear()
+        async with testing.run(App("a", services=[service]), live=live) as t:
+
+            async def elapse(tenths: float) -> None:
+                await t.simulation.advance_to(t.simulation.clock.now_us() + int(tenths * 100_000))
+
+            for n in range(25):
+                await t.publish(Asked(who=f"{n % 7}", n=n))
+                await elapse(1)
+            if not live:
+                await t.advance()
+                assert len(batches) == 1
+                return
+            assert [len(batch) for batch in batches] == [10, 10]
+            await t.publish(*[Asked(who="b", n=n) for n in range(25, 70)])
+            await t.simulation.settle()
+            assert [len(batch) for batch in batches] == [10, 10, 50]
+            await t.publish(Asked(who="c", n=70))
+            await elapse(9)
+            assert len(batches) == 3
+            await elapse(2)
+            assert sorted(n for batch in batches for n in batch) == list(range(71))
+
+    asyncio.run(main(live=True))
+    asyncio.run(main(live=False))
+
+
 @pytest.mark.parametrize("live", [False, True], ids=["event-time", "live"])
 @pytest.mark.parametrize(("chunk", "most"), [(1024, 10), (3, 10), (1024, 1)])
 def test_what_is_in_flight_is_bounded(live: bool, chunk: int, most: int) -> None:

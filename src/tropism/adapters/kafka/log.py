@@ -10,15 +10,18 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from tropism.adapters.ends import Ends
 from tropism.adapters.kafka.address import Address, parse_address
 from tropism.adapters.kafka.appending import Appender, Outgoing
+from tropism.adapters.kafka.changes import TOPIC
 from tropism.adapters.kafka.errors import LOGGER, Complaints, error_of, translated
 from tropism.adapters.kafka.messages import encoded, may_exceed, size_of
 from tropism.adapters.kafka.reader import Reader
 from tropism.adapters.kafka.readers import Readers
+from tropism.adapters.kafka.state import KafkaState
 from tropism.adapters.kafka.topics import Topics
 from tropism.adapters.kafka.transactions import Transactions
+from tropism.adapters.local.clock import SystemClock
 from tropism.adapters.records import check_records, place
 from tropism.core.envelope import Record, Stored
-from tropism.core.errors import InvalidInputError
+from tropism.core.errors import InvalidInputError, NotSupportedError
 from tropism.ports.capabilities import Capabilities
 from tropism.ports.log import Cursors, Partition
 
@@ -60,6 +63,7 @@ class KafkaLog:
         self._readers = Readers(self._reader)
         appender = Transactions if address.transactions else Appender
         self._appender = appender(self._producer, seconds)
+        self._state: KafkaState | None = None
         self._capabilities = Capabilities(
             durability=DURABILITY_TRANSACTIONS if address.transactions else DURABILITY,
             commit_domain=address.name,
@@ -84,8 +88,7 @@ class KafkaLog:
         if not records:
             return 0
         records = list(records)
-        check_records(records, self._capabilities.record_bytes_max)
-        counts = await self._topics.needed({record.topic for record in records})
+        counts = await self._counts(records)
         try:
             ends = await self._appender.append(lambda: self._outgoing(records, counts))
         except KafkaException as error:
@@ -122,8 +125,34 @@ class KafkaLog:
             with suppress(TimeoutError):
                 await self._listen(known, ends, None if len(known) == len(ends) else _LOOK_SECONDS)
 
+    @property
+    def state(self) -> KafkaState:
+        """State that commits together with this log. Raises: NotSupportedError without transactions."""
+        if not self._address.transactions:
+            raise NotSupportedError(
+                f"Cannot use {self._address.name!r} as state: without transactions, outputs and state cannot "
+                f"be committed together. Add transactions=true to the URLs of log and state, or keep the "
+                f"state in SQLite or PostgreSQL."
+            )
+        if self._state is None:
+            self._state = KafkaState(
+                commit_domain=self._address.name,
+                topic=self._topics.name(TOPIC),
+                clock=SystemClock(),
+                prepare=lambda: self._topics.create({TOPIC: 1}, {"cleanup.policy": "compact"}),
+                consumer=self._consumer,
+                producer=self._producer,
+                outgoing=self._messages,
+                stored=self._ends.update,
+                translated=self._translated,
+                timeout_seconds=self._address.timeout_seconds,
+            )
+        return self._state
+
     async def close(self) -> None:
         """Wait a while for what is under way, and give all connections back."""
+        if self._state is not None:
+            await self._state.close()
         await self._appender.close()
         await self._readers.close()
         await self._topics.close()
@@ -166,6 +195,13 @@ class KafkaLog:
             for (topic, number), offset in cursors.items()
             if 0 <= number < counts.get(topic, 0)
         }
+
+    async def _counts(self, records: Sequence[Record]) -> Mapping[str, int]:
+        check_records(records, self._capabilities.record_bytes_max)
+        return await self._topics.needed({record.topic for record in records})
+
+    async def _messages(self, records: Sequence[Record]) -> list[Outgoing]:
+        return self._outgoing(records, await self._counts(records))
 
     def _outgoing(self, records: Sequence[Record], counts: Mapping[str, int]) -> list[Outgoing]:
         found = []
@@ -217,7 +253,7 @@ class KafkaLog:
             logger=LOGGER,
         )
 
-    def _producer(self) -> Producer:
+    def _producer(self, consumer: str | None = None) -> Producer:
         milliseconds = int(self._address.timeout_seconds * 1000)
         settings: dict[str, object] = {
             "message.timeout.ms": milliseconds,
@@ -230,7 +266,9 @@ class KafkaLog:
             "error_cb": self._complaints.note,
         }
         if self._address.transactions:
-            settings["transactional.id"] = f"{self._address.prefix}tropism-{uuid4().hex}"
+            # Whoever writes for a consumer has its name, so that Kafka lets the last of them write alone.
+            name = f"tropism-{uuid4().hex}" if consumer is None else f"tropism/{consumer}"
+            settings["transactional.id"] = self._address.prefix + name
         return Producer(settings, logger=LOGGER)
 
 

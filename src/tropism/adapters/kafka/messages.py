@@ -37,7 +37,7 @@ class Encoded(NamedTuple):
     """What of a record goes into a message."""
 
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: list[Header]
 
 
@@ -137,7 +137,7 @@ def may_exceed(record: Record, bytes_max: int) -> bool:
 def size_of(message: Encoded) -> int:
     """Return about how many bytes a message takes on the wire, with its own frame."""
     headers = sum(len(name) + len(value) + 4 for name, value in message.headers)
-    return len(message.value) + len(message.key or b"") + headers + 64
+    return len(message.value or b"") + len(message.key or b"") + headers + 64
 
 
 def stored_of(message: Message, topic: str, floor_us: int) -> Stored:

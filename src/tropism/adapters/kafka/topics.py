@@ -110,12 +110,12 @@ class Topics:
                 )
         return counts
 
-    async def create(self, topics: Mapping[str, int]) -> None:
+    async def create(self, topics: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
         """Create topics with so many partitions. Raises: ConflictError, InvalidInputError."""
         check_topics(dict(topics), await self.counts(topics, anew=True))
         missing = {topic: count for topic, count in topics.items() if topic not in self._counts}
         if missing:
-            await self._run(f"create topics {sorted(missing)} in", self._make, missing)
+            await self._run(f"create topics {sorted(missing)} in", self._make, missing, config)
         # Somebody else may have been faster, or the broker may have its own mind.
         check_topics(dict(topics), await self.counts(topics, anew=True))
 
@@ -166,7 +166,7 @@ class Topics:
     def _ends(self, places: Mapping[tuple[str, int], Partition]) -> dict[Partition, int]:
         return latest_of(self._consumer, places, self._address.timeout_seconds)
 
-    def _make(self, topics: Mapping[str, int]) -> None:
+    def _make(self, topics: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
         seconds = self._address.timeout_seconds
         if self._admin is None:
             settings: dict[str, Any] = {
@@ -182,7 +182,10 @@ class Topics:
                 self._admin.list_topics(self.name(topic), timeout=seconds)
             return
         replication = self._address.replication
-        wanted = [NewTopic(self.name(topic), count, replication) for topic, count in topics.items()]
+        wanted = [
+            NewTopic(self.name(topic), count, replication, config=dict(config or {}))
+            for topic, count in topics.items()
+        ]
         made = self._admin.create_topics(wanted, operation_timeout=seconds, request_timeout=seconds)
         for name, result in made.items():
             try:

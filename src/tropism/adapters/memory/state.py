@@ -1,38 +1,12 @@
 """State in memory."""
 
 import time
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence
 
+from tropism.adapters.entries import Entries
 from tropism.adapters.leases import Leases
 from tropism.adapters.memory.log import MemoryLog
-from tropism.ports.state import Commit, Entry, Lease, Position, Write
-
-
-class _Namespace:
-    """Entries of one namespace, with their keys and their expiries in order."""
-
-    def __init__(self) -> None:
-        self.entries: dict[str, Entry] = {}
-        self.keys: list[str] = []
-        self.expiries: list[tuple[int, str]] = []
-
-    def apply(self, write: Write) -> None:
-        before = self.entries.pop(write.key, None)
-        if before is not None and before.expires_us is not None:
-            del self.expiries[bisect_left(self.expiries, (before.expires_us, before.key))]
-        if write.value is None:
-            if before is not None:
-                del self.keys[bisect_left(self.keys, write.key)]
-            return
-        if before is None:
-            insort(self.keys, write.key)
-        if write.expires_us is not None:
-            insort(self.expiries, (write.expires_us, write.key))
-        self.entries[write.key] = Entry(write.key, write.value, write.expires_us)
-
-    def expiring(self, before_us: int) -> list[str]:
-        return sorted(key for _, key in self.expiries[: bisect_left(self.expiries, (before_us, ""))])
+from tropism.ports.state import Commit, Entry, Lease, Position
 
 
 class MemoryState:
@@ -42,7 +16,7 @@ class MemoryState:
         self._log = log
         self._leases = Leases(monotonic)
         self._positions: dict[str, Position] = {}
-        self._namespaces: dict[str, _Namespace] = {}
+        self._namespaces: dict[str, Entries] = {}
 
     @property
     def commit_domain(self) -> str:
@@ -65,17 +39,7 @@ class MemoryState:
         count_max: int = 1000,
     ) -> Sequence[Entry]:
         """Return a page of entries by key prefix, after a key, or expiring before an instant."""
-        space = self._namespace(namespace)
-        keys = space.keys if expires_before_us is None else space.expiring(expires_before_us)
-        start = bisect_left(keys, prefix)
-        if after is not None:
-            start = max(start, bisect_right(keys, after))
-        page = []
-        for key in keys[start : start + count_max]:
-            if not key.startswith(prefix):
-                break
-            page.append(space.entries[key])
-        return page
+        return self._namespace(namespace).page(prefix, after, expires_before_us, count_max)
 
     async def acquire(self, consumer: str, holder: str, *, lease_seconds: float) -> tuple[Lease, Position]:
         """Take the lease of a consumer, and return where it stands."""
@@ -103,8 +67,8 @@ class MemoryState:
         """Return every consumer's name and position, in order of name."""
         return sorted(self._positions.items())
 
-    def _namespace(self, namespace: str) -> _Namespace:
+    def _namespace(self, namespace: str) -> Entries:
         space = self._namespaces.get(namespace)
         if space is None:
-            space = self._namespaces[namespace] = _Namespace()
+            space = self._namespaces[namespace] = Entries()
         return space

@@ -1,0 +1,25 @@
+"""Why calls of handlers fail, in words."""
+
+from tropism.core.errors import UnavailableError
+from tropism.runtime.handler import Handler
+
+
+def hung(handler: Handler) -> UnavailableError:
+    """Return the failure of a call that took too long."""
+    return UnavailableError(
+        f"Cannot finish handler {handler.name!r}: it took longer than {handler.timeout_seconds:g} s. "
+        f"Make it faster, or raise timeout_seconds."
+    )
+
+
+def cancelled(handler: Handler) -> UnavailableError:
+    """Return the failure of a call that was cancelled by no one of ours."""
+    return UnavailableError(
+        f"Cannot finish handler {handler.name!r}: something that it waited for was cancelled. "
+        f"Catch the cancellation where it happens."
+    )
+
+
+def told(error: Exception) -> str:
+    """Return how a failed call ended, in a line that is kept with the attempt."""
+    return f"{type(error).__name__}: {error}"[:500]
