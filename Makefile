@@ -8,7 +8,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3.14 python
 	"$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v "$$name" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench faults clean
 
 help: ## Show what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ demo: $(INSTALLED) ## Watch a year of flights teach a model, and its report bein
 
 test: check ## Check the code, then run all tests.
 	$(BIN)/python -m pytest -q -m alone
-	$(BIN)/python -m pytest -m "not alone" --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not alone and not faults" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(INSTALLED) ## Check format, lint, types and layers.
 	$(BIN)/ruff format --check $(wildcard $(CHECKED))
@@ -33,6 +33,10 @@ format: $(INSTALLED) ## Format the code, and mend what can be mended by itself.
 
 bench: $(INSTALLED) ## Measure, each against a peer.
 	$(BIN)/python -m bench
+
+faults: $(INSTALLED) ## Run every fault scenario on every engine, then a million simulated faults.
+	$(BIN)/python -m pytest -q -m faults tests/faults
+	$(BIN)/python -m tropism.testing.simulate --faults 1000000 --json
 
 clean: ## Remove what was made, the environment and local data included.
 	rm -rf $(VENV) .tropism build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,7 +11,8 @@ class Ends:
 
     def __init__(self) -> None:
         self._ends: dict[Partition, int] = {}
-        self._waiters: dict[Partition, set[asyncio.Future[None]]] = {}
+        # In order of coming, and no sets: in a simulation, who wakes first must not hang on an address.
+        self._waiters: dict[Partition, dict[asyncio.Future[None], None]] = {}
 
     def update(self, ends: Mapping[Partition, int]) -> None:
         """Learn new ends, and wake those who wait for these partitions, of many services few."""
@@ -44,7 +45,7 @@ class Ends:
         while not self.are_beyond(ends):
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             for partition in partitions:
-                self._waiters.setdefault(partition, set()).add(waiter)
+                self._waiters.setdefault(partition, {})[waiter] = None
             try:
                 await waiter
             finally:
@@ -53,6 +54,6 @@ class Ends:
     def _forget(self, waiter: "asyncio.Future[None]", partitions: Sequence[Partition]) -> None:
         for partition in partitions:
             waiting = self._waiters[partition]
-            waiting.discard(waiter)
+            waiting.pop(waiter, None)
             if not waiting:
                 del self._waiters[partition]

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from tropism.core.envelope import Record, Stored
 from tropism.core.errors import UnavailableError
@@ -13,6 +13,16 @@ from tropism.ports.log import Cursors, Log, Partition
 from tropism.ports.state import Commit, Entry, Lease, Position, State
 
 T = TypeVar("T")
+
+
+class Disturbance(Protocol):
+    """Makes the calls of a log or a state, with whatever is to go wrong."""
+
+    async def call(
+        self, name: str, clock: Clock, make: Callable[[], Awaitable[T]], about: object = None
+    ) -> T:
+        """Make a call of that name; ``about`` is what it is about, for whoever tells of it."""
+        ...
 
 
 @dataclass
@@ -46,7 +56,13 @@ class Faults:
         """Let nothing go wrong any more."""
         self.crash_at, self.unavailable, self.delays, self.is_down = None, frozenset(), {}, None
 
-    async def call(self, name: str, clock: Clock, make: Callable[[], Awaitable[T]]) -> T:
+    async def call(
+        self,
+        name: str,
+        clock: Clock,
+        make: Callable[[], Awaitable[T]],
+        about: object = None,  # noqa: ARG002 (others tell of it)
+    ) -> T:
         """Make a call, with whatever is to go wrong."""
         number, self.calls = self.calls, self.calls + 1
         self.names.append(name)
@@ -69,12 +85,13 @@ class Faults:
 
 
 class FaultyLog:
-    """A ``Log`` at whose calls faults strike."""
+    """A ``Log`` at whose calls faults strike; with ``waits``, also at those that may never end."""
 
-    def __init__(self, log: Log, faults: Faults, clock: Clock) -> None:
+    def __init__(self, log: Log, faults: Disturbance, clock: Clock, *, waits: bool = False) -> None:
         self._log = log
         self._faults = faults
         self._clock = clock
+        self._waits = waits
 
     @property
     def capabilities(self) -> Capabilities:
@@ -87,7 +104,7 @@ class FaultyLog:
 
     async def append(self, records: Sequence[Record]) -> int:
         """Append records."""
-        return await self._faults.call("append", self._clock, lambda: self._log.append(records))
+        return await self._faults.call("append", self._clock, lambda: self._log.append(records), records)
 
     async def read(
         self, cursors: Cursors, *, count_max: int, without: Collection[str] = ()
@@ -102,14 +119,17 @@ class FaultyLog:
         return await self._faults.call("ends", self._clock, lambda: self._log.ends(topics))
 
     async def wait_beyond(self, ends: Cursors) -> None:
-        """Wait; faults strike at calls that end by themselves only."""
-        await self._log.wait_beyond(ends)
+        """Wait; faults strike at calls that end by themselves only, unless told otherwise."""
+        if self._waits:
+            await self._faults.call("wait_beyond", self._clock, lambda: self._log.wait_beyond(ends))
+        else:
+            await self._log.wait_beyond(ends)
 
 
 class FaultyState:
     """A ``State`` at whose calls faults strike."""
 
-    def __init__(self, state: State, faults: Faults, clock: Clock) -> None:
+    def __init__(self, state: State, faults: Disturbance, clock: Clock) -> None:
         self._state = state
         self._faults = faults
         self._clock = clock
@@ -151,6 +171,7 @@ class FaultyState:
             "acquire",
             self._clock,
             lambda: self._state.acquire(consumer, holder, lease_seconds=lease_seconds),
+            (consumer, holder),
         )
 
     async def renew(self, lease: Lease, *, lease_seconds: float) -> None:
@@ -165,7 +186,7 @@ class FaultyState:
 
     async def commit(self, commit: Commit) -> None:
         """Apply a step."""
-        await self._faults.call("commit", self._clock, lambda: self._state.commit(commit))
+        await self._faults.call("commit", self._clock, lambda: self._state.commit(commit), commit)
 
     async def positions(self) -> Sequence[tuple[str, Position]]:
         """Return positions."""

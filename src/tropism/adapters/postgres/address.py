@@ -10,6 +10,9 @@ from tropism.core.errors import InvalidInputError
 
 SCHEMA_DEFAULT = "tropism"
 
+ANSWER_SECONDS_DEFAULT = 60.0
+"""A server that says nothing for so long is taken for gone: longer than any of our transactions takes."""
+
 _SCHEMES = ("postgresql://", "postgres://")
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _DEFAULTS: dict[str, str | int | None] = {
@@ -32,13 +35,14 @@ class Address:
     schema: str
     name: str
     upgrade: bool = True
+    answer_seconds: float = ANSWER_SECONDS_DEFAULT
 
     def __repr__(self) -> str:
         return f"Address({self.name!r})"
 
 
 def address_of(url: str) -> Address:
-    """Read ``postgresql://user@host:port/database?schema=name``, with libpq's other parameters.
+    """Read ``postgresql://user@host:port/database?schema=name&answer_seconds=60``, and libpq's parameters.
 
     Raises: InvalidInputError, which never shows the URL: it may hold a password.
     """
@@ -46,7 +50,9 @@ def address_of(url: str) -> Address:
     asked = [pair for pair in query.split("&") if pair]
     schemas = [pair.partition("=")[2] for pair in asked if pair.startswith("schema=")]
     upgrade = "upgrade=no" not in asked
-    rest = [pair for pair in asked if not pair.startswith("schema=") and pair != "upgrade=no"]
+    waits = [pair.partition("=")[2] for pair in asked if pair.startswith("answer_seconds=")]
+    own = ("schema=", "answer_seconds=")
+    rest = [pair for pair in asked if not pair.startswith(own) and pair != "upgrade=no"]
     schema = schemas[-1] if schemas else SCHEMA_DEFAULT
     if not _SCHEMA.fullmatch(schema):
         raise InvalidInputError(
@@ -61,7 +67,21 @@ def address_of(url: str) -> Address:
         # Not even as its cause: what libpq says of a URL it cannot read may hold the password.
         raise _unreadable() from None
     conninfo = make_conninfo("", **(_DEFAULTS | found))
-    return Address(url, conninfo, schema, _name(found, schema), upgrade)
+    answer_seconds = _seconds(waits[-1]) if waits else ANSWER_SECONDS_DEFAULT
+    return Address(url, conninfo, schema, _name(found, schema), upgrade, answer_seconds)
+
+
+def _seconds(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise InvalidInputError(
+            f"Cannot open a PostgreSQL database: answer_seconds is {text!r}, which is no number above 0. "
+            f"Write 'answer_seconds=60', or leave it out."
+        )
+    return found
 
 
 def _unreadable() -> InvalidInputError:

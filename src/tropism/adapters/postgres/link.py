@@ -3,7 +3,10 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import count
+from os import dup
+from socket import SHUT_RDWR, socket
 from typing import TypeVar
 
 import psycopg
@@ -44,6 +47,10 @@ async def connect(address: Address, *, settings: bytes = b"") -> AsyncConnection
     return connection
 
 
+class _Silent(Exception):  # noqa: N818 (a state of the other side, told as an error of ours further up)
+    """The server said nothing for too long."""
+
+
 class Link:
     """A connection that does one piece of work after the other, each again where the connection was lost.
 
@@ -62,15 +69,19 @@ class Link:
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]], what: str) -> T:
         """Return what the work returns; ``what`` completes "Cannot ..." where it fails.
 
-        Raises: UnavailableError if the server stays away; what the server's refusal means.
+        Raises: UnavailableError if the server stays away, or says nothing for too long; what its refusal
+        means.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + self._seconds
         for tries in count():
             try:
                 if self._connection is None:
-                    self._connection = await connect(self._address, settings=self._settings)
-                return await work(self._connection)
+                    self._connection = await self._connect()
+                return await self._within_bound(work, self._connection)
+            except _Silent as error:
+                await self._drop()
+                raise _silent_error(self._address, what) from error
             except psycopg.Error as error:
                 await self._recover()
                 again = (
@@ -87,9 +98,37 @@ class Link:
 
     async def close(self) -> None:
         """Give the connection back."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        await self._drop()
+
+    async def _connect(self) -> AsyncConnection:
+        try:
+            async with asyncio.timeout(self._address.answer_seconds):
+                return await connect(self._address, settings=self._settings)
+        except TimeoutError as error:
+            raise _Silent from error
+
+    async def _within_bound(
+        self, work: Callable[[AsyncConnection], Awaitable[T]], connection: AsyncConnection
+    ) -> T:
+        """Do work; hang up where the server says nothing for too long, though its machine may be there."""
+        hung_up = False
+
+        def hang_up() -> None:
+            nonlocal hung_up
+            hung_up = True
+            # Not a cancellation: that asks the server to stop, and waits for what it says.
+            with suppress(OSError, psycopg.Error), socket(fileno=dup(connection.fileno())) as line:
+                line.shutdown(SHUT_RDWR)
+
+        timer = asyncio.get_running_loop().call_later(self._address.answer_seconds, hang_up)
+        try:
+            return await work(connection)
+        except psycopg.Error as error:
+            if hung_up:
+                raise _Silent from error
+            raise
+        finally:
+            timer.cancel()
 
     async def _recover(self) -> None:
         """Leave no transaction behind; a connection that cannot promise that is dropped."""
@@ -102,13 +141,24 @@ class Link:
                 return
         except psycopg.Error:
             pass
-        self._connection = None
-        await connection.close()
+        await self._drop()
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
 
 def closed_error(name: str) -> UnavailableError:
     """Return what using a closed store raises."""
     return UnavailableError(f"Cannot use database {name!r}: it was closed. Open it again.")
+
+
+def _silent_error(address: Address, what: str) -> UnavailableError:
+    return UnavailableError(
+        f"Cannot {what}: the server took what was sent and said nothing for {address.answer_seconds:g} s. "
+        f"See why it hangs; if it only takes long, add 'answer_seconds={2 * address.answer_seconds:g}'."
+    )
 
 
 def _pause(tries: int) -> float:

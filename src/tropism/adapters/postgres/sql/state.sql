@@ -58,6 +58,11 @@ BEGIN
         -- Asked again by one who lost the reply: it was done.
         RETURN;
     END IF;
+    IF substring(before.applied FOR 8) = substring(commit_id FOR 8) AND commit_id < before.applied THEN
+        -- Ids begin with who gives them, and count on: this one was held up on its way, and given up. Whoever
+        -- asked has asked again meanwhile, and gone on; nobody hears the answer.
+        RETURN;
+    END IF;
     IF before.token IS NULL OR before.token <> lease OR before.clean THEN
         lost_to := coalesce(before.token, 0);
         RETURN;
