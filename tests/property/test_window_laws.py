@@ -228,7 +228,11 @@ class WindowMachine(RuleBasedStateMachine):
     def reads_equal_the_reference(self) -> None:
         if not hasattr(self, "table"):
             return
-        for as_of_us in (self.low_us, self.low_us + S, self.low_us + 15 * S // 2, self.low_us + 19 * S):
+        # What became known at a moment is seen by reads after it, and by none as of it.
+        newest = max((k.known_us for k in self.known), default=0)
+        for as_of_us in (self.low_us, max(self.low_us, newest), newest + 1 + S, self.low_us + 19 * S):
+            if as_of_us < self.low_us:
+                continue
             for exclude in (None, "x"):
                 for key in "AB":
                     row = self.table.reader(as_of_us, exclude)(key)._asdict()
