@@ -25,8 +25,8 @@ METHOD = (
     f"'tropism run --workers N' on {EVENTS:,} events of {KEYS} keys that lie in the log; a handler that "
     "computes for half a millisecond, counts in the state of its key and gives back an event, effectively "
     f"once; measured between the first tenth and the last twentieth; in turn, median of {ROUNDS}. ours is "
-    "two workers, peer is one; 'kafka' is the same with log and state on Kafka, in its transactions (noida). Two "
-    "cores that server and workers share: what the server takes, the second worker cannot have."
+    "two workers, peer is one; 'kafka' is the same with log and state on Kafka, in its transactions "
+    "(noida). Two cores that server and workers share: what the server takes, the second worker cannot have."
 )
 
 SHOP = """

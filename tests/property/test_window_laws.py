@@ -242,7 +242,7 @@ class WindowMachine(RuleBasedStateMachine):
 
 
 TestWindows = WindowMachine.TestCase
-TestWindows.settings = settings(max_examples=40, stateful_step_count=20)
+TestWindows.settings = settings(max_examples=30, stateful_step_count=15)
 
 ARRIVALS = st.lists(
     st.tuples(HALVES, SUBJECTS, KEYS, st.sampled_from([None, 0.1, 0.2, -0.7, 3.0])), max_size=30
@@ -257,6 +257,7 @@ def rows_of(tables: Tables, *moments: int) -> list[Any]:
     return [table.read(key, t, None) for table in tables.tables.values() for key in "AB" for t in moments]
 
 
+@settings(max_examples=50)
 @given(ARRIVALS, st.randoms(use_true_random=False), st.lists(st.integers(1, 7), min_size=1))
 def test_the_order_of_coming_within_the_lateness_makes_no_difference(
     arrivals: list[Any], random: Any, cuts: list[int]

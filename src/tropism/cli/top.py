@@ -29,11 +29,11 @@ def top(
     from tropism.cli.console import print_json, print_table
 
     if json or once or not sys.stdout.isatty():
-        paces = finish(_once(app, every))
+        found = finish(_once(app, every))
         if json:
-            print_json({"services": [_document(pace) for pace in paces]})
+            print_json({"services": [_document(each) for each in found]})
         else:
-            print_table(COLUMNS, map(_row, paces), none="There are no services.")
+            print_table(COLUMNS, map(_row, found), none="There are no services.")
         return
     finish(_watch(app, every))
 
@@ -41,14 +41,14 @@ def top(
 COLUMNS = ("service", "workers", "waiting", "oldest", "in/s", "handled/s", "cost us", "caught up in")
 
 
-async def _paces(app: str | None, every: float) -> AsyncIterator[Sequence[Any]]:
+async def _looks(app: str | None, every: float) -> AsyncIterator[Sequence[Any]]:
     """Yield how all services fare, again and again."""
     from tropism.app.platform import read_settings
     from tropism.cli.discovery import load_app
     from tropism.cli.looking import open_to_look
-    from tropism.runtime.pace import look, pace_of
     from tropism.runtime.runtime import with_repartitions
     from tropism.runtime.scaling import Learned
+    from tropism.runtime.throughput import look, throughput_of
 
     services = with_repartitions(load_app(app).services)
     async with open_to_look(read_settings()) as platform:
@@ -56,17 +56,17 @@ async def _paces(app: str | None, every: float) -> AsyncIterator[Sequence[Any]]:
         before = await look(platform, services)
         while True:
             await asyncio.sleep(every)
-            after, paces = await look(platform, services), []
+            after, found = await look(platform, services), []
             for name in after:
-                pace, known[name] = pace_of(before[name], after[name], known[name])
-                paces.append(pace)
+                each, known[name] = throughput_of(before[name], after[name], known[name])
+                found.append(each)
             before = after
-            yield paces
+            yield found
 
 
 async def _once(app: str | None, every: float) -> Sequence[Any]:
-    async for paces in _paces(app, every):
-        return paces
+    async for found in _looks(app, every):
+        return found
     return ()
 
 
@@ -75,39 +75,39 @@ async def _watch(app: str | None, every: float) -> None:
     from rich.table import Table
 
     with Live(auto_refresh=False) as live:
-        async for paces in _paces(app, every):
+        async for found in _looks(app, every):
             table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
-            for pace in paces:
-                table.add_row(*map(str, _row(pace)))
+            for each in found:
+                table.add_row(*map(str, _row(each)))
             live.update(table, refresh=True)
 
 
-def _document(pace: Any) -> dict[str, Any]:
-    """Return a pace as JSON can say it: what is never through has no number."""
-    drain = pace.drain_seconds
+def _document(each: Any) -> dict[str, Any]:
+    """Return what was found as JSON can say it: what is never through has no number."""
+    drain = each.drain_seconds
     return {
-        "service": pace.service,
-        "workers": pace.workers,
-        "events": pace.events,
-        "oldest_seconds": pace.oldest_seconds,
-        "arrived_per_second": pace.arrived_per_second,
-        "handled_per_second": pace.handled_per_second,
-        "cost_us": pace.cost_us,
+        "service": each.service,
+        "workers": each.workers,
+        "events": each.events,
+        "oldest_seconds": each.oldest_seconds,
+        "arrived_per_second": each.arrived_per_second,
+        "handled_per_second": each.handled_per_second,
+        "cost_us": each.cost_us,
         "drain_seconds": None if drain is None or math.isinf(drain) else drain,
         "catches_up": None if drain is None else not math.isinf(drain),
     }
 
 
-def _row(pace: Any) -> tuple[object, ...]:
+def _row(each: Any) -> tuple[object, ...]:
     return (
-        pace.service,
-        pace.workers,
-        pace.events,
-        "-" if pace.oldest_seconds is None else f"{pace.oldest_seconds:.1f} s",
-        f"{pace.arrived_per_second:.1f}",
-        f"{pace.handled_per_second:.1f}",
-        "-" if pace.cost_us is None else f"{pace.cost_us:.0f}",
-        told_drain(pace.drain_seconds),
+        each.service,
+        each.workers,
+        each.events,
+        "-" if each.oldest_seconds is None else f"{each.oldest_seconds:.1f} s",
+        f"{each.arrived_per_second:.1f}",
+        f"{each.handled_per_second:.1f}",
+        "-" if each.cost_us is None else f"{each.cost_us:.0f}",
+        told_drain(each.drain_seconds),
     )
 
 

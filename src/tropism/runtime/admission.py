@@ -94,6 +94,8 @@ class Admission:
         )
         self._refuse = refuse
         self._sequence = 0
+        self._as_of_us: int | None = None
+        """The present, live, for the arrivals at hand."""
         self._fed = tables.fed
         self._plans: dict[Stream, dict[str, _Plan]] = {stream: {} for stream in progress}
         self._facts: list[tuple[int, Stored, Any]] = []
@@ -134,6 +136,7 @@ class Admission:
         dropped: dict[Stream, list[int]] = {stream: [] for stream in self._progress}
         opened = {stream: progress.open for stream, progress in self._progress.items()}
         plans, event_time = self._plans, self._now_us is None
+        self._as_of_us = None if self._now_us is None else self._now_us()
         if arrivals and self._cursor.first_us is None:
             late = self._now_us is None and arrivals[0][0] <= after_us
             self._cursor.first_us = after_us + 1 if late else arrivals[0][0]
@@ -220,7 +223,7 @@ class Admission:
         envelope = Envelope(
             record.id, record.source, record.type, record.subject, record.time_us, event, record.extensions
         )
-        as_of_us = time_us if self._now_us is None else self._now_us()
+        as_of_us = time_us if self._as_of_us is None else self._as_of_us
         item = Item(envelope, time_us, as_of_us, (stream, stored.offset), record)
         # Without a key there is no order to keep: a lane each.
         lane = record.subject if plan.keyed or record.subject else f"\0{record.id}"

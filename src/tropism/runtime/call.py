@@ -4,12 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import CoroutineType
 from typing import Any
 
-import msgspec
-
-from tropism.core.codec import Codec, record_of
+from tropism.core.codec import Codec
 from tropism.core.envelope import Envelope, Record, derived_id
 from tropism.core.errors import InvalidInputError
-from tropism.core.event import Event, topic_of
+from tropism.core.event import Event, key_of, topic_of
 from tropism.core.time import to_us
 from tropism.ports.state import Write
 from tropism.runtime.batch import Batch
@@ -153,7 +151,9 @@ class Caller:
             # What a resource added is Tropism's own, so it fits its type.
             data = self._codec.encode(event, checked=False)
             record = self._new(handler, deliveries[index].item, ordinals[index], event, data)
-            records.append((index, self._fitting(handler, event, record)))
+            if len(data) > self._record_bytes_max:
+                raise _too_large(handler, event, record, self._record_bytes_max)
+            records.append((index, record))
             ordinals[index] += 1
         if not outputs:
             return records
@@ -168,19 +168,10 @@ class Caller:
         if handler.topic is not None and item.record is not None:
             record = self._copy(handler, item, item.record, output)
         else:
-            record = self._new(handler, item, ordinal, output.event, self._codec.encode(output.event))
-            if output.subject is not None:
-                record = msgspec.structs.replace(record, subject=output.subject)
-        return self._fitting(handler, output.event, record)
-
-    def _fitting(self, handler: Handler, event: Event, record: Record) -> Record:
-        """Return a record that the log can take. Raises: InvalidInputError if it is too large."""
+            data = self._codec.encode(output.event)
+            record = self._new(handler, item, ordinal, output.event, data, output.subject)
         if len(record.data) > self._record_bytes_max:
-            raise InvalidInputError(
-                f"Cannot publish {type(event).__name__!r} from {handler.name!r}: it has "
-                f"{len(record.data)} bytes, more than the log's {self._record_bytes_max}. "
-                f"Put the payload into Blobs and its name into the event."
-            )
+            raise _too_large(handler, output.event, record, self._record_bytes_max)
         return record
 
     def _copy(self, handler: Handler, item: Item, record: Record, output: Output) -> Record:
@@ -199,15 +190,25 @@ class Caller:
             record.extensions,
         )
 
-    def _new(self, handler: Handler, item: Item, ordinal: int, event: Event, data: bytes) -> Record:
-        cause = item.envelope
-        return record_of(
-            event,
+    def _new(
+        self,
+        handler: Handler,
+        item: Item,
+        ordinal: int,
+        event: Event,
+        data: bytes,
+        subject: str | None = None,
+    ) -> Record:
+        cause, kind = item.envelope, type(event)
+        return Record(
+            derived_id(cause.id, handler.name, ordinal, cause.time_us),
+            kind.event_type,
+            kind.event_topic,
+            key_of(event) if subject is None else subject,
+            item.order_us if self._now_us is None else self._now_us(),
             data,
-            id=derived_id(cause.id, handler.name, ordinal, cause.time_us),
-            time_us=item.order_us if self._now_us is None else self._now_us(),
-            source=self._service,
-            extensions=_extensions(cause),
+            self._service,
+            _extensions(cause),
         )
 
     def _writes(
@@ -225,6 +226,13 @@ class Caller:
             )
             writes.append((index, Write(namespace, key, data, expires_us)))
         return writes
+
+
+def _too_large(handler: Handler, event: Event, record: Record, bytes_max: int) -> InvalidInputError:
+    return InvalidInputError(
+        f"Cannot publish {type(event).__name__!r} from {handler.name!r}: it has {len(record.data)} bytes, "
+        f"more than the log's {bytes_max}. Put the payload into Blobs and its name into the event."
+    )
 
 
 async def _outputs(handler: Handler, result: Any) -> Sequence[Output]:

@@ -278,6 +278,7 @@ class Committer:
     def _account(self, items: Sequence[Item]) -> None:
         finished: dict[Stream, list[int]] = {stream: [] for stream in self._progress}
         for item in items:
+            item.bond = None
             if item.place is not None:
                 stream, offset = item.place
                 finished[stream].append(offset)

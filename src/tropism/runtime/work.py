@@ -12,12 +12,12 @@ from tropism.runtime.handler import Handler
 from tropism.runtime.streams import Stream
 
 
-class Item(msgspec.Struct, eq=False):
+class Item(msgspec.Struct, eq=False, gc=False):
     """An input: an event from the log, a tick, or a state that expired; finished when all its calls are.
 
     ``place`` is where it lies in the log, if it came from there. ``as_of_us`` is the moment of which
-    views are read for it. ``bond`` holds the items with which it must commit. ``committed`` is called, for
-    what did not come from the log, when it commits.
+    views are read for it. ``bond`` holds the items with which it must commit, until it does: nothing looks
+    for cycles here. ``committed`` is called, for what did not come from the log, when it commits.
     """
 
     envelope: Envelope[Any]
@@ -66,7 +66,7 @@ def tie(items: list[Item]) -> None:
         item.bond = bond
 
 
-class Delivery(msgspec.Struct, eq=False):
+class Delivery(msgspec.Struct, eq=False, gc=False):
     """An item for one handler, in the lane of its key; ``errors`` says how each failed call ended."""
 
     item: Item

@@ -23,7 +23,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Throughput:
     """What waits for a service and how long that will take.
 
     ``cost_us`` is what an event takes of a worker, learned while workers had more to do than they did, and
@@ -59,12 +59,12 @@ def load_between(before: Look, after: Look) -> Load:
     return Load(max(after.at - before.at, 1 / MICROSECONDS), arrived, handled, after.lag.events)
 
 
-def pace_of(before: Look, after: Look, known: Learned) -> tuple[Pace, Learned]:
+def throughput_of(before: Look, after: Look, known: Learned) -> tuple[Throughput, Learned]:
     """Return how a service fares between two looks, and what is known of it then."""
     load = load_between(before, after)
     known = learn(known, load, after.workers)
     cost = known.cost_seconds
-    pace = Pace(
+    found = Throughput(
         service=after.lag.service,
         workers=after.workers,
         events=after.lag.events,
@@ -74,4 +74,4 @@ def pace_of(before: Look, after: Look, known: Learned) -> tuple[Pace, Learned]:
         cost_us=None if cost is None else cost * MICROSECONDS,
         drain_seconds=drain_seconds(known, after.lag.events, after.workers),
     )
-    return pace, known
+    return found, known

@@ -5,8 +5,8 @@ import math
 
 from tropism import App, Event, Service, testing
 from tropism.runtime.lag import Lag
-from tropism.runtime.pace import Look, look, pace_of
 from tropism.runtime.scaling import Learned
+from tropism.runtime.throughput import Look, look, throughput_of
 
 
 def seen(at: float, waiting: int, events: int, workers: int = 2) -> Look:
@@ -15,28 +15,28 @@ def seen(at: float, waiting: int, events: int, workers: int = 2) -> Look:
 
 def test_what_an_event_costs_is_learned_from_workers_that_have_enough_to_do() -> None:
     """Two workers that handle 200 in a second with more waiting take 10 ms of one each."""
-    pace, known = pace_of(seen(10.0, 1000, 5000), seen(11.0, 900, 5100), Learned())
-    assert pace.handled_per_second == 200
-    assert pace.arrived_per_second == 100
-    assert pace.cost_us == 10_000
-    assert pace.oldest_seconds == 3.0
+    each, known = throughput_of(seen(10.0, 1000, 5000), seen(11.0, 900, 5100), Learned())
+    assert each.handled_per_second == 200
+    assert each.arrived_per_second == 100
+    assert each.cost_us == 10_000
+    assert each.oldest_seconds == 3.0
     # Of what came, a part is believed at first: 30 a second; 170 are left for the 900 that wait.
-    assert pace.drain_seconds == 900 / (200 - known.arrivals_per_second)
+    assert each.drain_seconds == 900 / (200 - known.arrivals_per_second)
 
 
 def test_idle_workers_teach_nothing() -> None:
     """Where nothing waits, nothing is known of the cost, and there is nothing to catch up with."""
-    pace, _ = pace_of(seen(1.0, 0, 10), seen(2.0, 0, 20), Learned())
-    assert pace.cost_us is None
-    assert pace.drain_seconds == 0.0
-    assert pace.handled_per_second == 10
+    each, _ = throughput_of(seen(1.0, 0, 10), seen(2.0, 0, 20), Learned())
+    assert each.cost_us is None
+    assert each.drain_seconds == 0.0
+    assert each.handled_per_second == 10
 
 
 def test_where_more_comes_than_is_handled_it_never_ends() -> None:
     """The rate of arrivals counts against that of handling."""
     known = Learned(cost_seconds=0.01, arrivals_per_second=500)
-    pace, _ = pace_of(seen(1.0, 100, 1000, 1), seen(2.0, 500, 1500, 1), known)
-    assert pace.drain_seconds == math.inf
+    each, _ = throughput_of(seen(1.0, 100, 1000, 1), seen(2.0, 500, 1500, 1), known)
+    assert each.drain_seconds == math.inf
 
 
 def test_looks_count_what_waits_in_the_log() -> None:
