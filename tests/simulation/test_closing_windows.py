@@ -171,7 +171,7 @@ def test_a_crash_at_any_call_changes_nothing(live: bool) -> None:
         # Live, a worker looks for more every minute, which is swept in part.
         calls = [n for n, name in enumerate(names) if name != "read" or n % (1 + len(names) // 20) == 0]
         points = [2 * n + after for n in calls for after in (0, 1)]
-        for point in points[::5] if live else points:
+        for point in points[::8] if live else points:
             crashed = await ran(sold, live=live, crash_at=point)
             found = await outcome(crashed)
             assert await late_of(crashed.store.state, "selling") == late, f"crash at point {point}"

@@ -195,7 +195,7 @@ def test_joins_are_the_same_in_any_chunks_and_after_crashes() -> None:
         wanted, points = await said(calm.store), 2 * calm.faults.calls
         assert len(wanted) > 150
         others = [await ran(9, chunk=chunk) for chunk in (1, 1024)]
-        others += [await ran(9, crash_at=point) for point in range(0, points, 7)]
+        others += [await ran(9, crash_at=point) for point in range(0, points, 11)]
         for other in others:
             assert await said(other.store) == wanted
             await other.stop()

@@ -197,6 +197,20 @@ def test_a_subject_does_not_read_its_own_entries() -> None:
     run(asking(read), steps)
 
 
+@pytest.mark.parametrize(
+    "window", [sliding(hours(1)), session(hours(1)), tumbling(hours(1), current=True)], ids=str
+)
+def test_what_is_known_at_a_moment_is_seen_after_it(window: Any) -> None:
+    """A read as of a moment sees nothing that became known then, though its own time lies before."""
+    table = Windowed(view(window, lateness=minutes(10)))
+    record = Record("a", Sold.event_type, "sales", "a", 30 * 60 * MICROSECONDS, b"")
+    known_us = 40 * 60 * MICROSECONDS
+    table.add(Sold(id="a"), known_us, record)
+    for exclude in (None, "b"):
+        assert table.read("north", known_us, exclude).n == 0
+        assert table.read("north", known_us + 1, exclude).n == 1
+
+
 def late(beyond: Any = "count") -> View:
     return view(tumbling(hours(1)), lateness=minutes(10), beyond_lateness=beyond)
 
