@@ -568,7 +568,7 @@ def test_versions_that_no_longer_decide_are_forgotten():
                 await t.advance(hours=2)
                 await t.publish(Asked(id=f"s{number}", x=0.1))
                 await t.advance(hours=2)
-            opened = t.simulation.runtime.workers["teller"]._opened["m"]
+            opened = t.simulation.runtime.workers["teller"].opened["m"]
             assert isinstance(opened._observer, Observer)
             assert len(opened._loader._versions) == VERSIONS_KEPT
             assert [e.event.version for e in t.all(DecisionMade)] == list(range(1, VERSIONS_KEPT + 5))
