@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import json
+import signal
 import sys
 from importlib import import_module
 
@@ -35,6 +36,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.size is not None and (arguments.name is None or arguments.size < 1):
         parser.error("--size is a number from 1, and needs the name of a bench")
+    # Ended from outside, it stops its servers too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     names = [arguments.name] if arguments.name else sorted(NAMES)
     found, missing = {}, []
     for name in names:

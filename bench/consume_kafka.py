@@ -1,6 +1,7 @@
 """Typed events consumed from a full Kafka topic, against FastStream and the raw client on the same broker."""
 
 import asyncio
+import sys
 import tempfile
 import uuid
 from functools import partial
@@ -76,8 +77,11 @@ async def filled(made: list[Record]) -> tuple[str, str]:
     log = await open_kafka(url)
     try:
         await fill(log, made)
+        firsts = await log.read(dict.fromkeys(await log.ends([made[0].topic]), 0), count_max=1)
     finally:
         await log.close()
+    if any(page[0].offset for page in firsts.values()):
+        sys.exit("Cannot measure so many events: the mock has dropped the first. Choose a smaller --size.")
     return servers, url.partition("prefix=")[2].partition("&")[0]
 
 

@@ -1,7 +1,7 @@
 """Rounds in turn, and what is told of them."""
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from importlib.util import find_spec
 
 
@@ -34,9 +34,3 @@ def figures(
     """Return the one object that a bench reports; a ratio above 1 is better than the peer."""
     ratio = peer / ours if lower_is_better else ours / peer
     return {"ours": ours, "peer": peer, "ratio": ratio, "unit": unit, "method": method, **more}
-
-
-def medians(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Return the median of each figure over rounds."""
-    rows = list(rows)
-    return {name: statistics.median(row[name] for row in rows) for name in rows[0]}

@@ -100,6 +100,7 @@ def test_the_command_tells_a_missing_peer(monkeypatch, capsys):
         raise PeerMissingError(f"Cannot measure {name!r}: its peer is missing.")
 
     monkeypatch.setattr(command, "run", missing)
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
     monkeypatch.setattr("sys.argv", ["bench", "overhead", "--json"])
     with pytest.raises(SystemExit, match="Cannot measure 'overhead'"):
         command.main()
