@@ -18,7 +18,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.worker import Job, main, open_log_and_state, runtime_of
 from tests.kafka_servers import Noida
 from tests.nats_server import NatsServer
-from tests.servers import own_postgres, postgres_url
+from tests.servers import Crashes, own_postgres, postgres_url
 
 from tropism.adapters.local.clock import SystemClock
 from tropism.adapters.memory import MemoryStore
@@ -310,6 +310,8 @@ class Keeper:
     async def kill(self):
         await self._process.kill()
 
+    stop = kill
+
 
 def keep(url, ready):
     async def serve():
@@ -331,6 +333,10 @@ class NatsKeeper:
     async def kill(self):
         self._server.kill()
 
+    async def stop(self):
+        self._server.process.terminate()
+        await asyncio.to_thread(self._server.process.wait)
+
 
 class KafkaKeeper:
     def __init__(self, broker):
@@ -341,6 +347,9 @@ class KafkaKeeper:
 
     async def kill(self):
         await asyncio.to_thread(self._broker.stop, signal.SIGKILL)
+
+    async def stop(self):
+        await asyncio.to_thread(self._broker.stop)
 
 
 class PostgresKeeper:
@@ -359,6 +368,9 @@ class PostgresKeeper:
         # Who adopted the postmaster may never ask how it ended: its number is then taken for a running one.
         for path in (lock, *self._folder.glob(".s.PGSQL.*")):
             path.unlink(missing_ok=True)
+
+    async def stop(self):
+        await asyncio.to_thread(Crashes(self._server).stop, "fast")
 
 
 def _living_in(folder):
@@ -431,7 +443,7 @@ def _postgres(servers, folder):
     server, through = postgres_through(url)
     proxy = Proxy(server)
     site = Site(folder, url, url, proxy=proxy, server=PostgresKeeper(servers.postgres))
-    site.through = lambda: (through(proxy.port, answer_seconds=1.5),) * 2
+    site.through = lambda: (through(proxy.port, answer_seconds=4),) * 2
     return site
 
 

@@ -71,21 +71,7 @@ async def serve(
     codec, settings = types_of(app), read_settings()
     async with open_platform(settings) as platform:
         await _register(app, codec, platform)
-        runtime = Runtime(
-            services,
-            platform,
-            types=codec.types.values(),
-            producers=app.services,
-            options=RuntimeOptions(
-                live=True,
-                drain_seconds=drain_seconds,
-                ignore_unknown=app.ignore_unknown,
-                gave_up=_tell_given_up,
-                share=share,
-                hops_max=app.hops_max,
-                record_bytes=app.record_bytes_max or 0,
-            ),
-        )
+        runtime = _runtime(app, services, platform, codec, share=share, drain_seconds=drain_seconds)
         for note in notes_of(app.services, app.hops_max, services) if share[0] == 0 else ():
             say(f"Note: {note}")
         await runtime.start()
@@ -108,6 +94,32 @@ async def serve(
             await runtime.stop()
             await give_up([beating])
     return stop.code
+
+
+def _runtime(
+    app: App,
+    services: Sequence[Service],
+    platform: Platform,
+    codec: Codec,
+    *,
+    share: tuple[int, int],
+    drain_seconds: float,
+) -> Runtime:
+    return Runtime(
+        services,
+        platform,
+        types=codec.types.values(),
+        producers=app.services,
+        options=RuntimeOptions(
+            live=True,
+            drain_seconds=drain_seconds,
+            ignore_unknown=app.ignore_unknown,
+            gave_up=_tell_given_up,
+            share=share,
+            hops_max=app.hops_max,
+            record_bytes=app.record_bytes_max or 0,
+        ),
+    )
 
 
 async def _register(app: App, codec: Codec, platform: Platform) -> None:

@@ -14,10 +14,7 @@ from tropism.ports.platform import Platform
 from tropism.ports.state import Lease, Position, Write
 from tropism.runtime.admission import Admission, wanted_states
 from tropism.runtime.aside import Aside
-from tropism.runtime.attempts import Attempts
-from tropism.runtime.call import Caller
-from tropism.runtime.calls import Calls
-from tropism.runtime.carrying import carrying
+from tropism.runtime.calling import open_calls
 from tropism.runtime.commit import Committer
 from tropism.runtime.cursor import Cursor, Fed, Place, Progress, cursor_of, fed_places
 from tropism.runtime.delays import open_delays, sooner
@@ -30,7 +27,6 @@ from tropism.runtime.leaving import Leaving
 from tropism.runtime.letters import Letters
 from tropism.runtime.options import WorkerOptions
 from tropism.runtime.outbox import open_outbox
-from tropism.runtime.paced import paced
 from tropism.runtime.patience import PatientLog, PatientState
 from tropism.runtime.seen import seen_by
 from tropism.runtime.service import Service
@@ -170,34 +166,21 @@ class Worker:
         )
 
     def _open_calls(self) -> None:
-        platform = self._platform
-        attempts = Attempts(
-            self.service.name,
-            self._cursor,
+        self._calls = open_calls(
+            self.service,
+            self._platform,
             self._codec,
-            platform.clock,
-            touch=self._committer.touch,
-            gave_up=self.letters.buried,
-        )
-        caller = Caller(
-            self.service.name,
-            codec=self._codec,
-            values=self._values,
-            tables=self._tables.tables,
-            opened=self.opened,
-            now_us=self._now_us,
-            record_bytes_max=platform.log.capabilities.record_bytes_max,
-            carry=carrying(self._options.guard),
-            check=platform.log.capabilities.check,
-        )
-        self._calls = Calls(
-            paced(caller, self.service, self._gates, self._lanes),
+            self._cursor,
+            self._values,
+            self._tables,
             self._committer,
-            attempts,
-            platform.clock,
-            live=self._live,
-            batches=any(handler.many for handler in self.service.handlers),
+            opened=self.opened,
+            options=self._options,
+            gates=self._gates,
+            lanes=self._lanes,
+            now_us=self._now_us,
             suspects=self._suspects,
+            gave_up=self.letters.buried,
             handled=self._count,
         )
 

@@ -2,7 +2,7 @@
 
 ``run`` runs an app for a test, in virtual time; ``steps`` lets a handler be called as plain code.
 ``Simulation`` and ``Faults`` crash and disturb a system. The modules named after ports hold the laws of their
-adapters.
+adapters. ``python -m tropism.testing.simulate`` runs systems of several processes in seeded weather.
 """
 
 from tropism.testing.emitted import Emitted

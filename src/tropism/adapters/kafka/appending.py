@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import Any
@@ -96,6 +97,11 @@ def settle(future: "asyncio.Future[Any]", result: object) -> None:
         future.set_result(result)
 
 
+def _gave_up(error: KafkaError | None) -> bool:
+    """Say whether a producer will never send again: the error that ended it, or what it says ever after."""
+    return error is not None and (error.fatal() or error.code() == codes.FATAL)
+
+
 class Appender:
     """An idempotent producer: what it is given arrives in order and once, unless it gives up in the middle.
 
@@ -125,7 +131,7 @@ class Appender:
         def done(batch: Batch) -> None:
             with self._lock:
                 self._open -= 1
-                self._broken = self._broken or (batch.error is not None and batch.error.fatal())
+                self._broken = self._broken or _gave_up(batch.error)
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle, future, batch)
 
@@ -141,7 +147,8 @@ class Appender:
 
     def _close(self) -> None:
         self._queueing.shutdown()
-        self._producer.flush(self._timeout_seconds)
+        with suppress(KafkaException):
+            self._producer.flush(self._timeout_seconds)
         self._closed = True
         self._under_way.set()
         self._thread.join()
@@ -177,6 +184,15 @@ class Appender:
             else:
                 return
 
+    def _flush(self) -> None:
+        """Hear of deliveries; asked to flush, it does not linger for more."""
+        try:
+            self._producer.flush(HEAR_SECONDS)
+        except KafkaException:
+            # It gave up for good, and refuses to flush; of the fate of its messages it still tells.
+            with suppress(KafkaException):
+                self._producer.poll(HEAR_SECONDS)
+
     def _hear(self) -> None:
         while not self._closed:
             if not self._under_way.wait(IDLE_SECONDS):
@@ -184,8 +200,7 @@ class Appender:
                 self._producer.poll(0)
             self._under_way.clear()
             while len(self._producer) and not self._closed:
-                # Asked to flush, it does not linger for more.
-                self._producer.flush(HEAR_SECONDS)
+                self._flush()
             with self._lock:
                 if self._broken and not self._open:
                     # It gave up for good, as when the brokers forgot what it had sent.

@@ -5,6 +5,7 @@ from confluent_kafka import KafkaError
 
 AUTHENTICATION = KafkaError._AUTHENTICATION
 BAD_MESSAGE = KafkaError._BAD_MSG
+FATAL = KafkaError._FATAL
 PARTITION_END = KafkaError._PARTITION_EOF
 QUEUE_FULL = KafkaError._QUEUE_FULL
 SSL = KafkaError._SSL

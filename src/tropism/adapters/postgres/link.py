@@ -137,9 +137,9 @@ class Link:
             return
         try:
             if not connection.broken and not connection.closed:
-                await connection.rollback()
+                await self._within_bound(AsyncConnection.rollback, connection)
                 return
-        except psycopg.Error:
+        except (psycopg.Error, _Silent):
             pass
         await self._drop()
 
