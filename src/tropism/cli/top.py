@@ -1,6 +1,5 @@
 """``tropism top``: how far services are behind, what an event costs them, and when they will be through."""
 
-import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
@@ -43,6 +42,8 @@ COLUMNS = ("service", "workers", "waiting", "oldest", "in/s", "handled/s", "cost
 
 async def _looks(app: str | None, every: float) -> AsyncIterator[Sequence[Any]]:
     """Yield how all services fare, again and again."""
+    import asyncio
+
     from tropism.app.platform import read_settings
     from tropism.cli.discovery import load_app
     from tropism.cli.looking import open_to_look
