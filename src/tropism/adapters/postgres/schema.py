@@ -17,8 +17,8 @@ SCHEMA_VERSION = 2
 
 SERVER_VERSION_MIN = 140_000
 
-_SCRIPTS = ("tables.sql", "log.sql", "state.sql", "queue.sql")
-_UPGRADES = {2: ("upgrade_2.sql", 1)}
+_SCRIPTS = ("tables.sql", "log.sql", "state.sql", "commit_step.sql", "queue.sql")
+_UPGRADES = {2: (("upgrade_2.sql", "commit_step.sql"), 1)}
 """What each later version adds, and which older code may go on working with it."""
 
 _MAKING = 0x54524F50  # "TROP": the advisory lock of those who make a schema
@@ -133,8 +133,8 @@ async def _make(connection: AsyncConnection, address: Address) -> None:
 
 
 async def _upgrade(connection: AsyncConnection, address: Address, number: int) -> None:
-    script, works_with = _UPGRADES[number]
-    await _run(connection, address, script)
+    scripts, works_with = _UPGRADES[number]
+    await _run(connection, address, *scripts)
     await connection.execute(_NOTE.format(address.schema).encode(), [number, works_with, program()])
     await connection.execute(f"UPDATE {address.schema}.store SET version = {number}".encode())
 
