@@ -190,7 +190,7 @@ def test_an_upgrade_that_fails_changes_nothing(old, monkeypatch):
         broken = sqlite_schema.Step("CREATE TABLE half(a); CREATE TABLE events(a);", 1)
         monkeypatch.setattr(sqlite_schema, "_STEPS", (*sqlite_schema._STEPS[:2], broken))
     else:
-        monkeypatch.setattr(postgres_schema, "_UPGRADES", {2: ("tables.sql", 1)})
+        monkeypatch.setattr(postgres_schema, "_UPGRADES", {2: (("tables.sql",), 1)})
 
     async def check():
         with pytest.raises(Exception, match="Cannot open"):
