@@ -110,7 +110,7 @@ class Committer:
             self._ready += [item for item in items if not item.open_calls]
         self._expiring.update(self._expiries(items))
         self._admitted_us = max(self._admitted_us, until_us)
-        if self._live:
+        if self._live and not items:
             self._touched = self._touched or touched
         else:
             # What was only passed over is passed over again after a crash: it is stored with the next step.

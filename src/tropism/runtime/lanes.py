@@ -66,10 +66,11 @@ class Lanes:
         self._due: dict[Handler, float] = {}
         """When a batch is to start, full or not, of handlers that let events wait for each other."""
         self._limits: dict[Handler, int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        # In order of coming, and no sets: in a simulation, who is cancelled first hangs on no address.
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._calls: dict[asyncio.Task[None], tuple[float, Handler]] = {}
         self._overdue: set[asyncio.Task[None]] = set()
-        self._pauses: set[asyncio.Task[None]] = set()
+        self._pauses: dict[asyncio.Task[None], None] = {}
         self._finishing = False
         self._excused = float("-inf")
         self.rests = Rests()
@@ -150,13 +151,13 @@ class Lanes:
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
         self.started.set()
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         self._calls.pop(task, None)
         self._overdue.discard(task)
 
@@ -342,8 +343,8 @@ class Lanes:
     def _pause(self, seconds: float, then: Callable[[], None]) -> None:
         """Do something in a while."""
         task = asyncio.get_running_loop().create_task(self._later(seconds, then))
-        self._pauses.add(task)
-        task.add_done_callback(self._pauses.discard)
+        self._pauses[task] = None
+        task.add_done_callback(self._pauses.pop)
 
     async def _later(self, seconds: float, then: Callable[[], None]) -> None:
         await self._clock.sleep(seconds)

@@ -207,7 +207,7 @@ class Runtime:
 
     async def _declare(self, service: Service) -> None:
         """Say what this code of a service knows. Raises: InvalidInputError if it cannot read the state."""
-        await declare(self.platform, service, self.codec, holder=f"{self._holder}/{id(self):x}")
+        await declare(self.platform, service, self.codec, holder=f"{self._holder}/code")
 
     async def _share_of(self, service: Service) -> Share:
         """Return this worker's share. Raises: ConflictError while the service is divided otherwise."""

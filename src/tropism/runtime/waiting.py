@@ -25,8 +25,9 @@ async def give_up(tasks: Collection[asyncio.Future[Any]]) -> None:
 async def _wait(awaited: Collection[Awaitable[Any]], until: str) -> None:
     tasks = [asyncio.ensure_future(each) for each in awaited]
     try:
-        done, _ = await asyncio.wait(tasks, return_when=until)
-        for task in done:
-            task.result()
+        await asyncio.wait(tasks, return_when=until)
+        for task in tasks:
+            if task.done():
+                task.result()
     finally:
         await give_up(tasks)

@@ -128,7 +128,7 @@ class Cluster:
             )
             for n in range(plan.publishers)
         ]
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self.calls = 0
 
     def _tell(self, who: str, name: str, kind: str, about: object) -> None:
@@ -298,8 +298,8 @@ class Cluster:
                 dead.start()
 
         task = asyncio.ensure_future(come_back())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
 
     async def close(self) -> None:
         """End everything."""

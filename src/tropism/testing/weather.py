@@ -64,7 +64,7 @@ class Weather:
         self._clock = clock
         self._tell = tell
         self._full_until = float("-inf")
-        self.echoes: set[asyncio.Future[Any]] = set()
+        self.echoes: dict[asyncio.Future[Any], None] = {}
         self.is_over = False
 
     def end(self) -> None:
@@ -100,8 +100,8 @@ class Weather:
             await make()
 
         task = asyncio.ensure_future(come())
-        self.echoes.add(task)
-        task.add_done_callback(self.echoes.discard)
+        self.echoes[task] = None
+        task.add_done_callback(self.echoes.pop)
 
     def seconds(self, least: float, most: float) -> float:
         """Draw a duration."""

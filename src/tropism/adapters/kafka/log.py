@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaException, Producer
 
-from tropism.adapters.confluent.log import FormattedLog
+from tropism.adapters.confluent.formatted_log import FormattedLog
 from tropism.adapters.confluent.registry import SchemaRegistry
 from tropism.adapters.confluent.topics import formats_of
 from tropism.adapters.ends import Ends

@@ -9,10 +9,10 @@ from typing import Protocol
 
 import msgspec
 
+from tropism.adapters.confluent.formatted_state import FormattedState
 from tropism.adapters.confluent.framing import framed, unframed
 from tropism.adapters.confluent.payloads import Format, Misfit, Payloads
 from tropism.adapters.confluent.registry import SchemaRegistry
-from tropism.adapters.confluent.state import FormattedState
 from tropism.adapters.confluent.topics import Topic, subject_of
 from tropism.core.envelope import Record, Stored
 from tropism.core.errors import InvalidInputError, NotFoundError
