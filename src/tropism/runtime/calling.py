@@ -1,5 +1,6 @@
 """What makes the calls of a worker, put together."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 from tropism.core.codec import Codec
@@ -60,5 +61,6 @@ def open_calls(
         live=now_us is not None,
         batches=any(handler.many for handler in service.handlers),
         suspects=suspects,
+        alone=options.alone or asyncio.Lock(),
         handled=handled,
     )

@@ -21,7 +21,8 @@ class Calls:
 
     Ticks in event time go alone, when all calls before them have ended. What is handled at most once, and
     ``suspects``, go with nothing else in flight. Suspects are the events that follow a crash: one of them may
-    have been its cause, and only who is alone is charged.
+    have been its cause, and only who is ``alone`` is charged: also beside the other services of the process,
+    with which it would die.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Calls:
         live: bool,
         batches: bool,
         suspects: int,
+        alone: asyncio.Lock,
         handled: Callable[[int], None],
     ) -> None:
         self._handled = handled
@@ -50,11 +52,17 @@ class Calls:
         self._committer = committer
         self._attempts = attempts
         self._live = live
+        self._alone = alone
         self._open = 0
         self._ended = asyncio.Event()
 
     async def start(self, admitted: Sequence[Admitted], until_us: int, *, touched: bool) -> None:
-        """Start the calls of items, in order; they are all there is up to a moment."""
+        """Start the calls of items, in order; they are all there is up to a moment.
+
+        Once no more calls start, nothing is taken up: who comes next reads it again.
+        """
+        if self.lanes.are_closed():
+            return
         start = 0
         for index, (item, deliveries) in enumerate(admitted):
             tick = item.tick is not None and not self._live
@@ -64,6 +72,8 @@ class Calls:
             self._add(admitted[start:index], item.order_us - 1, touched=touched)
             if once or self.suspects:
                 await self._committer.wait_settled()
+                if self.lanes.are_closed():
+                    return
                 await self._start_alone(item, deliveries, once=once)
             else:
                 await self._wait_ended()
@@ -106,10 +116,21 @@ class Calls:
                 delivery.once = True
         elif self.suspects:
             self.suspects -= 1
-            self._attempts.charge(deliveries)
+            async with self._alone:
+                self._attempts.charge(deliveries)
+                await self._committer.wait_settled()
+                self._add([(item, deliveries)], item.order_us - 1, touched=True)
+                await self._wait_returned()
             await self._committer.wait_settled()
+            return
         self._add([(item, deliveries)], item.order_us - 1, touched=True)
         await self._committer.wait_settled()
+
+    async def _wait_returned(self) -> None:
+        """Return when no call runs: all have ended, or wait for another attempt."""
+        while self._open and self.lanes.running:
+            self.lanes.returned.clear()
+            await self.lanes.returned.wait()
 
     def _finished(self, deliveries: Sequence[Delivery]) -> None:
         self._handled(len(deliveries))

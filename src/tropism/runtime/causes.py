@@ -20,6 +20,14 @@ def cancelled(handler: Handler) -> UnavailableError:
     )
 
 
+def broken(handler: Handler, error: BaseException) -> UnavailableError:
+    """Return the failure of a call that raised what is no Exception."""
+    return UnavailableError(
+        f"Cannot finish handler {handler.name!r}: it raised {type(error).__name__}, which is no Exception. "
+        f"Catch it where it happens."
+    )
+
+
 def told(error: Exception) -> str:
     """Return how a failed call ended, in a line that is kept with the attempt."""
     return f"{type(error).__name__}: {error}"[:500]

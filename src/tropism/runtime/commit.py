@@ -169,8 +169,8 @@ class Committer:
 
     def withdraw(self) -> None:
         """Let go of what is not finished and will not be: somebody else reads it again."""
-        self._queue = deque(item for item in self._queue if not item.left and _is_finished(item))
-        self._gone = 0
+        ready, _ = in_order_per_key(sorted(self._ready, key=_sequence))
+        self._ready, self._queue, self._gone = ready, deque(ready), 0
         self.poke()
 
     async def flush(self) -> None:
@@ -232,11 +232,7 @@ class Committer:
         return [take() for _ in range(cut)]
 
     def _finished_in_any_order(self) -> list[Item]:
-        ready = [item for item in self._ready if _is_finished(item)]
-        self._ready = (
-            [item for item in self._ready if not _is_finished(item)] if len(ready) < len(self._ready) else []
-        )
-        ready.sort(key=_sequence)
+        ready, self._ready = in_order_per_key(sorted(self._ready, key=_sequence))
         for item in ready:
             item.left = True
         self._gone += len(ready)
@@ -301,6 +297,31 @@ class Committer:
 
 
 _sequence = attrgetter("sequence")
+
+
+def in_order_per_key(items: list[Item]) -> tuple[list[Item], list[Item]]:
+    """Split finished items, given in order: those that may commit, and those tied to others or behind such.
+
+    What is tied to something unfinished waits with it; a later event of its key saw its state, and must not
+    be stored before it.
+    """
+    if all(item.bond is None for item in items):
+        return items, []
+    late: set[int] = set()
+    before = -1
+    while len(late) > before:
+        before = len(late)
+        keys: set[str] = set()
+        for item in items:
+            mates = () if item.bond is None else item.bond.items
+            behind = item.envelope.subject in keys or not _is_finished(item)
+            if behind or item.sequence in late or any(mate.sequence in late for mate in mates):
+                late.add(item.sequence)
+                keys.add(item.envelope.subject)
+    return (
+        [item for item in items if item.sequence not in late],
+        [item for item in items if item.sequence in late],
+    )
 
 
 def _is_finished(item: Item) -> bool:

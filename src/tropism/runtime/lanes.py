@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from tropism.ports.clock import Clock
-from tropism.runtime.causes import cancelled, hung, told
+from tropism.runtime.causes import broken, cancelled, hung, told
 from tropism.runtime.handler import Handler
 from tropism.runtime.putting_off import put_off_seconds
 from tropism.runtime.rests import Rests
@@ -76,11 +76,17 @@ class Lanes:
         self.rests = Rests()
         self.started = asyncio.Event()
         """Set whenever a call starts."""
+        self.returned = asyncio.Event()
+        """Set whenever calls have ended."""
 
     @property
     def running(self) -> int:
         """How many calls are under way, or about to be."""
         return len(self._calls) + len(self._fronts) + (self._at is not None)
+
+    def are_closed(self) -> bool:
+        """Whether no more calls start."""
+        return self._finishing
 
     def add(self, deliveries: Sequence[Delivery]) -> None:
         """Put deliveries behind those of their lanes, and start what can start."""
@@ -127,7 +133,8 @@ class Lanes:
     def _may_start(self, handler: Handler, ready: dict[str, None]) -> bool:
         """Say whether a batch is to start: it may wait no longer, or is full."""
         due = self._due.get(handler)
-        if due is None or self._clock.monotonic() >= due:
+        # Virtual clocks wake at whole microseconds.
+        if due is None or self._clock.monotonic() >= due - 1e-6:
             return True
         waiting = (delivery.handler is handler for key in ready for delivery in self._lanes[key])
         return sum(waiting) >= self._limits.get(handler, handler.batch_count_max)
@@ -160,6 +167,7 @@ class Lanes:
         self._tasks.pop(task, None)
         self._calls.pop(task, None)
         self._overdue.discard(task)
+        self.returned.set()
 
     def _note_waiting(self) -> None:
         """Note the call that was being made as one that waits: its lane is taken, and it may be overdue."""
@@ -251,8 +259,12 @@ class Lanes:
             self._after_failure(handler, deliveries, error)
             return
         task = asyncio.current_task()
-        if not isinstance(error, asyncio.CancelledError) or task is None:
+        if isinstance(error, KeyboardInterrupt | SystemExit) or task is None:
             raise error
+        if not isinstance(error, asyncio.CancelledError):
+            # Such as a panic in an extension: the process goes on, and so must the key.
+            self._after_failure(handler, deliveries, broken(handler, error))
+            return
         if task in self._overdue:
             self._overdue.discard(task)
             task.uncancel()
@@ -379,5 +391,8 @@ class Lanes:
             await asyncio.wait(self._tasks)
 
     async def abandon(self) -> None:
-        """Cancel all calls and pauses; none of them is acknowledged."""
+        """Cancel all calls and pauses, and start no more; none of them is acknowledged."""
+        self._finishing = True
+        self._fronts.clear()
+        self._ready.clear()
         await give_up([*self._tasks, *self._pauses])

@@ -1,5 +1,6 @@
 """What a worker is told."""
 
+import asyncio
 from dataclasses import dataclass
 
 from tropism.runtime.attempts import GaveUp
@@ -20,8 +21,9 @@ class WorkerOptions:
 
     With ``ticks_from_us``, ticks are due from then on; otherwise from the first event. ``announces`` says
     in the log how far it has come, for services in other processes. ``remember_seconds`` is how long it
-    knows ids again that the log has forgotten. ``gates`` are those of the process, its own by default.
-    Of dead letters, and in quarantine, the service keeps about ``letters_max`` each.
+    knows ids again that the log has forgotten. ``gates`` are those of the process, its own by default, as is
+    what it holds while an event is handled ``alone``. Of dead letters, and in quarantine, the service keeps
+    about ``letters_max`` each.
     """
 
     holder: str = "worker"
@@ -35,6 +37,7 @@ class WorkerOptions:
     announces: bool = False
     share: Share = ALL_KEYS
     gates: Gates | None = None
+    alone: asyncio.Lock | None = None
     letters_max: int = LETTERS_MAX
     remember_seconds: float = REMEMBER_SECONDS
     guard: Guard = Guard()  # noqa: RUF009 (frozen, so one for all will do)

@@ -95,6 +95,7 @@ class Runtime:
         self.codec = codec_of(everyone, types)
         self.platform = with_upcasts(platform, self.codec)
         self.gates = Gates(platform.clock, self.options.share[1])
+        self._alone = asyncio.Lock()
         self.watermarks = Watermarks(producers_of(everyone), live=self.options.live)
         self._everyone = everyone
         self._guards = guards_of(everyone, self.options.hops_max)
@@ -158,6 +159,7 @@ class Runtime:
             remember_seconds=options.remember_seconds,
             guard=self._guards.get(service.name, Guard()),
             gates=self.gates,
+            alone=self._alone,
             letters_max=options.letters_max,
         )
 

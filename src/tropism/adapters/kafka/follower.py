@@ -17,12 +17,14 @@ class Follower:
 
     def __init__(
         self,
-        make: Callable[[], Consumer],
+        make: Callable[[str], Consumer],
         name: str,
         apply: Callable[[bytes | None, bytes | None], None],
         seconds: float,
     ) -> None:
-        self._consumer = make()
+        self._consumer = make("read_committed")
+        # What can be read ends at anybody's open transaction; behind that may lie what was committed.
+        self._ends = make("read_uncommitted")
         self._name = name
         self._apply = apply
         self._seconds = seconds
@@ -36,7 +38,7 @@ class Follower:
         """
         deadline = time.monotonic() + self._seconds
         place = self._name, 0
-        end = latest_of(self._consumer, {place: place}, self._seconds).get(place, 0)
+        end = latest_of(self._ends, {place: place}, self._seconds).get(place, 0)
         if not self._assigned:
             self._consumer.assign([TopicPartition(self._name, 0, self._next)])
             self._assigned = True
@@ -64,3 +66,4 @@ class Follower:
     def close(self) -> None:
         """Give the connection back."""
         self._consumer.close()
+        self._ends.close()

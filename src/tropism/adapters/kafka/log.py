@@ -234,7 +234,7 @@ class KafkaLog:
             self._address.timeout_seconds,
         )
 
-    def _consumer(self) -> Consumer:
+    def _consumer(self, isolation: str = "read_committed") -> Consumer:
         return Consumer(
             {
                 # Whoever waits at the end of one partition must not hold up those who go elsewhere.
@@ -249,7 +249,7 @@ class KafkaLog:
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": True,
-                "isolation.level": "read_committed",
+                "isolation.level": isolation,
                 "allow.auto.create.topics": False,
                 "error_cb": self._complaints.note,
             },
@@ -260,6 +260,8 @@ class KafkaLog:
         milliseconds = int(self._address.timeout_seconds * 1000)
         settings: dict[str, object] = {
             "message.timeout.ms": milliseconds,
+            # Whoever dies in a transaction holds up those who read what is committed, for so long.
+            "transaction.timeout.ms": max(milliseconds, 1000),
             "linger.ms": 5,
             **_QUIET,
             **self._address.producer_settings(),

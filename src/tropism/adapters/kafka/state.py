@@ -40,7 +40,7 @@ class KafkaState:
         topic: str,
         clock: Clock,
         prepare: Callable[[], Awaitable[None]],
-        consumer: Callable[[], Consumer],
+        consumer: Callable[[str], Consumer],
         producer: Callable[[str], Producer],
         outgoing: Callable[[Sequence[Record]], Awaitable[list[Outgoing]]],
         stored: Callable[[Mapping[Partition, int]], None],
@@ -116,8 +116,9 @@ class KafkaState:
         """Give the connections back."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._held.clear()
-        if self._follower is not None:
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._follower.close)
+        async with self._reading:
+            if self._follower is not None:
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._follower.close)
         self._threads.shutdown(wait=False)
 
     # -- one at a time for a consumer -------------------------------------------------------------
@@ -192,6 +193,10 @@ class KafkaState:
         if held is None or held.holding.token != lease.token:
             raise await self._lost(lease)
         if held.session.is_unclear:
+            # Opening anew fences whoever has that name: not one who has the lease by right.
+            await self._catch_up()
+            if self._changes.holding(lease.consumer).token != lease.token:
+                raise await self._lost(lease)
             await self._run(f"commit for consumer {lease.consumer!r} in", held.session.open_anew)
             await self._catch_up()
             held.holding = self._changes.holding(lease.consumer)
@@ -263,7 +268,13 @@ class KafkaState:
         async with self._reading:
             if self._follower is None:
                 await self._prepare()
-            await self._run(f"read topic {TOPIC!r} of", self._read)
+            reading = asyncio.ensure_future(self._run(f"read topic {TOPIC!r} of", self._read))
+            try:
+                await asyncio.shield(reading)
+            except asyncio.CancelledError:
+                # Its thread goes on: nobody may read beside it.
+                await asyncio.wait((reading,))
+                raise
 
     def _read(self) -> None:
         if self._follower is None:
