@@ -23,6 +23,7 @@ NAMES = {
     "overhead": "processor time an event over the raw client's, on memory, SQLite and Kafka",
     "publish-sqlite": "durable publishes a second from 100 tasks, against raw commits of one record",
     "queue": "messages sent, received and acknowledged a second, against raw SQLite doing the same",
+    "steps": "journaled steps a second, 64 at once, against DBOS on SQLite and raw grouped commits",
     "scale": "processor time an event in a long log, and among many services, against the smallest",
     "workers": "events that two workers handle a second, against one, on PostgreSQL and on Kafka",
 }
