@@ -80,8 +80,8 @@ def measure(size: int = SIZE) -> dict[str, object]:
 async def ours(flows: int) -> float:
     service, tally = Service("bench"), Tally(flows)
 
-    async def call(id: str, number: int) -> int:
-        return number
+    async def call(id: str, number: int) -> str:
+        return f"{id}/{number}"
 
     @service.on(Ordered)
     async def handle(event: Ordered, steps: Steps) -> None:
