@@ -6,8 +6,12 @@ import pytest
 
 from tropism import App, Event, Service, State, testing, use
 from tropism.adapters.local.clock import SystemClock
+from tropism.adapters.memory import MemoryCompute, MemoryStore, VirtualClock
+from tropism.core.codec import record_of
 from tropism.core.envelope import Envelope
+from tropism.ports.platform import Platform
 from tropism.runtime.lanes import Lanes
+from tropism.runtime.runtime import Runtime, RuntimeOptions
 from tropism.runtime.work import Delivery, Item
 
 
@@ -141,5 +145,69 @@ def test_what_follows_an_event_that_waits_for_its_mate_waits_too():
             await t.advance()
             found = [(each.event.who, each.event.seen) for each in t.all(Counted)]
             assert [seen for who, seen in found if who == "a"] == [[1], [1, 3]]
+
+    asyncio.run(main())
+
+
+class Gated:
+    """A port of which one call waits at a gate once that is shut."""
+
+    def __init__(self, inner, name):
+        self._inner, self._name = inner, name
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.waiting = asyncio.Event()
+
+    def __getattr__(self, name):
+        return self._wait if name == self._name else getattr(self._inner, name)
+
+    async def _wait(self, *given, **named):
+        if not self.gate.is_set():
+            self.waiting.set()
+            await self.gate.wait()
+        return await getattr(self._inner, self._name)(*given, **named)
+
+
+def test_what_is_read_while_a_worker_leaves_is_left_to_the_next():
+    """A page that arrives when no more calls start holds up nobody: the lease is given back, cleanly."""
+    service, handled = Service("s"), []
+
+    @service.on(Came)
+    async def many(events: list[Came]) -> None:
+        handled.extend(event.n for event in events)
+
+    async def main():
+        store, clock = MemoryStore(), VirtualClock()
+        log, state = Gated(store.log, "read"), Gated(store.state, "commit")
+        platform = Platform(log, state, store.blobs, MemoryCompute(), clock, store.queue)
+        runtime = Runtime([service], platform, options=RuntimeOptions(live=True, holder="first"))
+        await runtime.start()
+
+        async def publish(*numbers):
+            events = [Came(who=f"k{n}", n=n) for n in numbers]
+            codec = runtime.codec
+            await store.log.append(
+                [record_of(e, codec.encode(e), id=f"c{e.n}", time_us=0, source="test") for e in events]
+            )
+
+        await until(lambda: runtime.is_idle)
+        state.gate.clear()
+        await publish(1)
+        await state.waiting.wait()
+        log.gate.clear()
+        await publish(2)
+        await log.waiting.wait()
+        leaving = asyncio.ensure_future(runtime.stop())
+        for _ in range(50):
+            await asyncio.sleep(0)
+        log.gate.set()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        state.gate.set()
+        async with asyncio.timeout(10):
+            await leaving
+        assert handled == [1]
+        lease, _ = await store.state.acquire("s", "second", lease_seconds=1)
+        assert lease.clean
 
     asyncio.run(main())
