@@ -48,4 +48,4 @@ async def main() -> list[str]:
 
 
 if __name__ == "__main__":
-    print(asyncio.run(main()))  # noqa: T201
+    print(asyncio.run(main()))  # noqa: T201 (a program to read)
