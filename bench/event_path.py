@@ -5,6 +5,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,8 +13,8 @@ import msgspec
 from tropism.core.codec import Codec
 from tropism.core.time import parse_iso
 from tropism.demo.flights import run
+from tropism.demo.flights.app import POLICY
 from tropism.demo.flights.source import EVENTS
-from tropism.models.policy import Policy
 from tropism.ports.platform import Platform
 
 UNTIL = "2013-02-01"
@@ -24,7 +25,7 @@ METHOD = (
     f"facts read from the same log and decoded, and a row as large as a decision stored for each flight, "
     f"1,000 a commit that survives as much. In turn, median of {ROUNDS}."
 )
-NO_TRAINING = Policy(first_after=10**9, drift=None, quality=None)
+NO_TRAINING = replace(POLICY, first_after=10**9, drift=None, quality=None)
 
 
 def measure() -> dict[str, object]:

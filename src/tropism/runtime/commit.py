@@ -26,8 +26,8 @@ from tropism.runtime.streams import Stream
 from tropism.runtime.values import Values
 from tropism.runtime.work import Item
 
-HELD_MAX = 1024
-"""With so many items at hand, a commit waits for no more."""
+HELD_MAX = 256
+"""With so many items at hand, a commit waits for no more: who reads its outputs begins while this one goes on."""
 
 
 @dataclass

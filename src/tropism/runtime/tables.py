@@ -18,7 +18,7 @@ from tropism.runtime.windowed import Windowed
 Kept = Table | Windowed
 """The contents of one view: running totals, or its events one by one."""
 
-STORED_EVERY = 20_000
+STORED_EVERY = 50_000
 """After how many events views are stored anew: as many at most are fed again after a restart."""
 
 

@@ -39,7 +39,7 @@ from tropism.runtime.waiting import first_of
 from tropism.runtime.watch import watch
 from tropism.runtime.watermarks import FOREVER_US, Watermarks
 
-STRIDES = 8
+STRIDES = 16
 """In how many steps a worker takes an allowance, where it waits for somebody who waits for it."""
 
 

@@ -35,11 +35,12 @@ def gain(landed: FlightLanded) -> float:
 
 def waits_from(event: FlightScheduled | FlightDeparted | FlightCancelled) -> int:
     """Return when a flight counts: never before its schedule, also if it left before that."""
+    if isinstance(event, FlightScheduled):
+        return event.scheduled_us
     if isinstance(event, FlightDeparted):
-        return event.scheduled_us + max(0, int(event.delay_minutes)) * MINUTE_US
-    if isinstance(event, FlightCancelled):
-        return event.scheduled_us + 120 * MINUTE_US
-    return event.scheduled_us
+        late = event.delay_minutes
+        return event.scheduled_us + (int(late) * MINUTE_US if late > 0 else 0)
+    return event.scheduled_us + 120 * MINUTE_US
 
 
 def waiting(event: FlightScheduled | FlightDeparted | FlightCancelled) -> float:
@@ -49,7 +50,8 @@ def waiting(event: FlightScheduled | FlightDeparted | FlightCancelled) -> float:
 
 def waiting_since(event: FlightScheduled | FlightDeparted | FlightCancelled) -> float:
     """Return the minute since 1970 of a waiting flight's schedule, negative when it ends to wait."""
-    return waiting(event) * (event.scheduled_us // MINUTE_US)
+    minute = float(event.scheduled_us // MINUTE_US)
+    return minute if isinstance(event, FlightScheduled) else -minute
 
 
 weather = View(
@@ -162,44 +164,37 @@ def features(
     landed: Reader = use(landed_by_aircraft),
 ) -> FlightFeatures:
     """Return what was known of a flight strictly before its schedule, nothing of itself among it."""
-    sky = weather(flight.origin)
-    left = departures(flight.origin)
-    arrived = arrivals(flight.destination)
-    waits = {origin: queues(origin) for origin in ORIGINS}
-    everywhere = sum(row.flights for row in waits.values())
-    since = sum(row.since for row in waits.values())
-    minute = flight.scheduled_us // MINUTE_US
-    out = departed(flight.aircraft or "")
-    back = landed(flight.aircraft or "")
+    origin, minute = flight.origin, flight.scheduled_us // MINUTE_US
+    sky, left, arrived = weather(origin), departures(origin), arrivals(flight.destination)
+    newark, kennedy, la_guardia = (waits := [queues(each) for each in ORIGINS])
+    everywhere = newark.flights + kennedy.flights + la_guardia.flights
+    since = newark.since + kennedy.since + la_guardia.since
+    out, back = departed(flight.aircraft or ""), landed(flight.aircraft or "")
+    # By place: a year has a third of a million of these, and 28 names cost as much as two views.
     return FlightFeatures(
-        carrier=flight.carrier,
-        origin=flight.origin,
-        destination=flight.destination,
-        minute_of_day=flight.minute_of_day,
-        weekday=flight.weekday,
-        distance=flight.distance,
-        temperature=sky.temperature,
-        humidity=sky.humidity,
-        wind_speed=sky.wind_speed,
-        precipitation=sky.precipitation,
-        pressure=sky.pressure,
-        visibility=sky.visibility,
-        late_by_origin_3h=landings(flight.origin).late,
-        late_by_destination_4h=arrived.late,
-        delay_by_origin_1h=left.delay_1h,
-        delay_by_origin_3h=left.delay_3h,
-        delay_by_origin_and_carrier_3h=carriers(f"{flight.origin}/{flight.carrier}").delay,
-        arrival_delay_by_destination_4h=arrived.delay,
-        gain_by_destination_6h=arrived.gain,
-        waiting_at_origin=waits[flight.origin].flights,
-        waiting_everywhere=everywhere,
-        waiting_everywhere_minutes=minute - since / everywhere if everywhere > 0 else 0.0,
-        previous_departure_delay=out.delay,
-        previous_departure_age=_minutes(out.age),
-        previous_arrival_delay=back.delay,
-        previous_arrival_age=_minutes(back.age),
-        turn_slack=None if back.age is None else back.age / 60.0 - back.duration,
-        previous_in_air=None if out.age is None else back.age is None or out.age < back.age,
+        flight.carrier,
+        origin,
+        flight.destination,
+        flight.minute_of_day,
+        flight.weekday,
+        flight.distance,
+        *sky,
+        landings(origin).late,
+        arrived.late,
+        left.delay_1h,
+        left.delay_3h,
+        carriers(f"{origin}/{flight.carrier}").delay,
+        arrived.delay,
+        arrived.gain,
+        waits[ORIGINS.index(origin)].flights,
+        everywhere,
+        minute - since / everywhere if everywhere > 0 else 0.0,
+        out.delay,
+        _minutes(out.age),
+        back.delay,
+        _minutes(back.age),
+        None if back.age is None else back.age / 60.0 - back.duration,
+        None if out.age is None else back.age is None or out.age < back.age,
     )
 
 

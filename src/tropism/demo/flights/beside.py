@@ -20,6 +20,9 @@ from tropism.runtime.service import Service
 
 READY = b"ready\n"
 
+CHUNK = 512
+"""How many events a service takes in at a time: few enough that the other process begins while it goes on."""
+
 
 class System(msgspec.Struct):
     """Which system it is, and where its log lies."""
@@ -98,7 +101,7 @@ async def _live(system: System) -> None:
             platform,
             types=app.events,
             producers=app.services,
-            options=RuntimeOptions(live=False),
+            options=RuntimeOptions(live=False, chunk=CHUNK),
         )
         await runtime.start()
         runtime.watermarks.advance_sources(int(until))

@@ -14,7 +14,7 @@ from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError
 from tropism.core.time import MICROSECONDS, hours, iso, to_us
 from tropism.demo.flights.app import POLICY, flights_app
-from tropism.demo.flights.beside import Beside, System, beside, loop_of
+from tropism.demo.flights.beside import CHUNK, Beside, System, beside, loop_of
 from tropism.demo.flights.folder import BLOBS, STORE, Manifest, held
 from tropism.demo.flights.source import FIRST_US, data_folder, flight_records
 from tropism.models.policy import Policy
@@ -144,7 +144,7 @@ async def run(opened: Opened, app: App, end_us: int, options: FlightsOptions, sa
         platform,
         types=app.events,
         producers=app.services,
-        options=RuntimeOptions(live=False),
+        options=RuntimeOptions(live=False, chunk=CHUNK),
     )
     await runtime.start()
     total = sum((await platform.log.ends(TOPICS)).values())
