@@ -27,7 +27,7 @@ from tropism.runtime.values import Values
 from tropism.runtime.work import Item
 
 HELD_MAX = 256
-"""With so many items at hand, a commit waits for no more: who reads its outputs begins while this one goes on."""
+"""With so many items at hand a commit waits for no more: who reads its outputs begins meanwhile."""
 
 
 @dataclass
