@@ -223,7 +223,7 @@ POLICY = Policy(
     # From the cause of a training to its version's first decision, every step waits for a review and an
     # allowance: short ones bring what is new to bear days earlier.
     review=hours(3),
-    allowance=hours(6),
+    allowance=hours(12),
     gate=Gate(block=hours(2), bound=0.02, margin=0.005),
     rollout=RolloutPlan(canary=hours(3)),
     # A storm makes the best model worse by a tenth for a day, and is no reason to learn: what it teaches is
