@@ -284,6 +284,8 @@ class Cluster:
             if each.is_dead and (not isinstance(each, Node) or each.runtime is not None):
                 await each.clear()
                 self._later(each)
+                # Who is to come back must have begun to wait, or nothing would seem to be due any more.
+                await quiet(0.0)
         for node in self.nodes:
             node.raise_if_stopped()
         for publisher in self.publishers:
