@@ -1,12 +1,13 @@
 """Systems of several processes in seeded weather: nothing is lost, and whoever loses something is found out."""
 
+import asyncio
 import json
 
 import pytest
 from tests.simulation.saboteurs import RUNTIMES, STORES
 
 from tropism.testing import simulate
-from tropism.testing.cluster import Stores, run_seed
+from tropism.testing.cluster import Cluster, Stores, run_seed
 from tropism.testing.plan import plan_of
 from tropism.testing.telling import tell
 from tropism.testing.weather import KINDS
@@ -33,6 +34,22 @@ def test_a_few_seeds_meet_every_kind_of_fault_in_every_kind_of_system():
     }
     met = set().union(*(run_seed(seed).faults for seed in range(16)))
     assert met >= {*KINDS, "raised", "slow", "poison", "stopped"}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_who_crashed_is_due_to_come_back_at_once(seed):
+    """When nothing else is due, a simulation waits for those who come back, and does not call that an end."""
+
+    async def scene():
+        cluster = Cluster(plan_of(seed), Stores(), records=False)
+        dead = cluster.nodes[0]
+        dead.start()
+        dead.seat.struck = True
+        await cluster._settle()
+        assert cluster.clock.next_wakeup_us() is not None or not dead.is_dead
+        await cluster.close()
+
+    asyncio.run(scene())
 
 
 @pytest.mark.parametrize("seed", [4, 11])
