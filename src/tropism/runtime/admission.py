@@ -12,7 +12,7 @@ from tropism.ports.state import Entry
 from tropism.runtime.call import FORGET
 from tropism.runtime.closings import Closings
 from tropism.runtime.cursor import Cursor, Progress
-from tropism.runtime.dead import DeadLetter, redrive_topic, write_of
+from tropism.runtime.dead import DeadLetter, letter_id, redrive_topic, write_of
 from tropism.runtime.handler import Expired, Handler, Tick
 from tropism.runtime.intake import Arrival
 from tropism.runtime.leaving import Leaving
@@ -91,6 +91,7 @@ class Admission:
             if begin_us is not None:
                 self._ticked.setdefault(handler.name, max(begin_us, cursor.first_us or begin_us))
         self._redrive_topic = redrive_topic(service.name)
+        self._topics = {kind.event_topic for kind in service.events}
         self._closings = Closings(
             service.name, service.handlers, tables.tables, cursor, share, begin_us, now_us
         )
@@ -277,7 +278,7 @@ class Admission:
         item = Item(envelope, known_us, known_us, (stream, stored.offset))
         unknown = record.type not in self._codec.types and stream.topic != self._redrive_topic
         letter = DeadLetter(
-            id=record.id,
+            id=letter_id(record, "", self._topics),
             service=self._service.name,
             handler="",
             cause=cause,

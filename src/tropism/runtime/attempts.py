@@ -9,7 +9,7 @@ from tropism.core.codec import Codec, record_of
 from tropism.core.errors import RefusedError, UnavailableError
 from tropism.ports.clock import Clock
 from tropism.runtime.cursor import Cursor
-from tropism.runtime.dead import DeadLetter, write_of
+from tropism.runtime.dead import DeadLetter, cause_of, letter_id, write_of
 from tropism.runtime.work import Delivery
 
 DIED = "The process died while handling this event alone."
@@ -71,16 +71,16 @@ class Attempts:
         self._gave_up(letter, error)
 
     def _letter(self, delivery: Delivery, error: Exception) -> DeadLetter:
-        item = delivery.item
+        item, handler = delivery.item, delivery.handler
         envelope = item.envelope
         record = item.record or record_of(
             envelope.data, self._codec.encode(envelope.data), id=envelope.id, time_us=envelope.time_us
         )
         return DeadLetter(
-            id=f"{envelope.id}/{delivery.handler.name}",
+            id=letter_id(envelope, handler.name, {kind.event_topic for kind in handler.events}),
             service=self._service,
-            handler=delivery.handler.name,
-            cause=error.cause if isinstance(error, RefusedError) else f"{type(error).__name__}: {error}",
+            handler=handler.name,
+            cause=cause_of(error),
             history=list(delivery.errors),
             attempts=delivery.attempts,
             failed_us=self._clock.now_us(),

@@ -341,8 +341,10 @@ class Worker:
         """Let the next chunk in, and say whether there was anything to do."""
         await self._delays.refill()
         bound_us = FOREVER_US if self._live else self._bound_us()
-        if not self._live and bound_us <= self._frontier_us:
-            return False
+        if not self._live:
+            if bound_us <= self._frontier_us:
+                return False
+            self._delays.promise(bound_us)
         if self._sources.has_more_aside():
             await self._aside.feed()
         room = self._options.in_flight_max - self._committer.in_flight
