@@ -16,6 +16,9 @@ DIED = "The process died while handling this event alone."
 
 EVIDENCE_BYTES_MAX = 65_536
 
+HISTORY_MAX = 20
+"""So many of the last failed attempts are told in full; of those before, only the kind of error."""
+
 GaveUp = Callable[[DeadLetter, Exception], None]
 """Told of every dead letter, and of what goes to quarantine, with the error that was the last straw."""
 
@@ -51,6 +54,10 @@ class Attempts:
 
     def failed(self, delivery: Delivery) -> None:
         """Count an attempt that failed and will be repeated."""
+        if delivery.attempts > HISTORY_MAX:
+            # Every commit stores the history, and who is tried again for a year has failed very often.
+            told = delivery.errors[-HISTORY_MAX - 1]
+            delivery.errors[-HISTORY_MAX - 1] = told.partition(":")[0]
         if delivery.name is not None:
             self._cursor.failures[delivery.name] = delivery.errors
             self._touch()

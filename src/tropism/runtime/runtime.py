@@ -13,6 +13,7 @@ from tropism.core.envelope import Envelope
 from tropism.core.errors import ConflictError, InvalidInputError, NotSupportedError, UnavailableError
 from tropism.core.event import Event
 from tropism.ports.platform import Platform
+from tropism.runtime import shares
 from tropism.runtime.admission import source_topic
 from tropism.runtime.archiving import LetterArchived
 from tropism.runtime.attempts import GaveUp
@@ -201,6 +202,7 @@ class Runtime:
                 self.workers[service.name] = worker
                 await worker.start()
                 try:
+                    await shares.check_share(self.platform.state, service.name, share)
                     await worker.run()
                 finally:
                     await worker.abandon()

@@ -136,6 +136,7 @@ NOW_US = 1_445_412_420_000_000  # Wed, 21 Oct 2015 07:27:00 GMT
         ("nan", None),
         ("inf", None),
         ("soon", None),
+        ("Mon, 01 Jan 2020 00:00:00 +99999999999999", None),
         ("", None),
         (None, None),
     ],
@@ -169,6 +170,13 @@ class HostileError(Exception):
         raise RuntimeError(name)
 
 
+class HostileHeaders:
+    """They cannot be read."""
+
+    def items(self) -> Any:
+        raise RuntimeError("no")
+
+
 @pytest.mark.parametrize(
     ("error", "seconds"),
     [
@@ -186,6 +194,7 @@ class HostileError(Exception):
             ),
             2.0,
         ),
+        (bearing(status=429, headers=HostileHeaders()), None),
         (wrapped(wrapped(RefusalError(429, Retry_After="5"))), 5.0),
         (BusyError("no", 4.0), 4.0),
     ],
