@@ -7,7 +7,7 @@ import msgspec
 
 from tropism.core.codec import Codec
 from tropism.core.envelope import Envelope, Record, Stored
-from tropism.core.errors import InvalidInputError
+from tropism.core.errors import InvalidInputError, plain
 from tropism.ports.state import Entry
 from tropism.runtime.call import FORGET
 from tropism.runtime.closings import Closings
@@ -281,7 +281,7 @@ class Admission:
             id=letter_id(record, "", self._topics),
             service=self._service.name,
             handler="",
-            cause=cause,
+            cause=plain(cause),
             history=[],
             attempts=0,
             failed_us=known_us,

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from tropism.core.codec import Codec, record_of
-from tropism.core.errors import RefusedError, UnavailableError
+from tropism.core.errors import RefusedError, UnavailableError, plain
 from tropism.ports.clock import Clock
 from tropism.runtime.cursor import Cursor
 from tropism.runtime.dead import DeadLetter, cause_of, letter_id, write_of
@@ -100,16 +100,17 @@ def evidence_of(error: RefusedError) -> dict[str, Any]:
     """Return the evidence of a refusal as it is kept: what cannot be, or is too much, only by its type."""
     kept: dict[str, Any] = {}
     room = EVIDENCE_BYTES_MAX
-    for name, value in error.evidence.items():
+    for key, value in error.evidence.items():
+        name = plain(str(key))
         try:
             data = msgspec.json.encode(value)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
             data = b""
         if 0 < len(data) <= room:
-            kept[str(name)] = msgspec.json.decode(data)
+            kept[name] = msgspec.json.decode(data)
             room -= len(data)
         else:
-            kept[str(name)] = f"<{type(value).__qualname__}>"
+            kept[name] = f"<{type(value).__qualname__}>"
     return kept
 
 

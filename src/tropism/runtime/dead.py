@@ -8,7 +8,7 @@ from uuid import uuid4
 import msgspec
 
 from tropism.core.envelope import Envelope, Record, derived_id
-from tropism.core.errors import RefusedError
+from tropism.core.errors import RefusedError, plain, text_of
 from tropism.core.event import topic_of
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Lease, Position, State, Write
@@ -64,7 +64,10 @@ def letter_id(event: Envelope[Any] | Record, who: str, topics: Collection[str]) 
 
 def cause_of(error: Exception) -> str:
     """Return why an event is given up, as it is kept."""
-    told = error.cause if isinstance(error, RefusedError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, RefusedError):
+        told = plain(error.cause) if isinstance(error.cause, str) else text_of(error)
+    else:
+        told = f"{type(error).__name__}: {text_of(error)}"
     return told if len(told) <= CAUSE_CHARS_MAX else f"{told[:CAUSE_CHARS_MAX]} ..."
 
 

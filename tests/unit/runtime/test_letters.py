@@ -6,7 +6,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from tropism import App, Event, RefusedError, Retry, Service, seconds, testing
+from tropism import App, BusyError, Event, RefusedError, Retry, Service, minutes, seconds, testing
 from tropism.adapters.memory import MemoryStore
 from tropism.core.codec import Codec, record_of
 from tropism.core.envelope import Record
@@ -128,6 +128,70 @@ def test_a_cause_is_told_up_to_a_bound_and_holds_up_nothing() -> None:
         await simulation.stop()
 
     asyncio.run(main())
+
+
+class MuteError(Exception):
+    """It fails to say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (FileNotFoundError("no file 'a\udcff'"), "FileNotFoundError: no file 'a\\udcff'"),
+        (MuteError(), "MuteError: it cannot be told"),
+        (RefusedError(ValueError("odd")), "odd"),  # type: ignore[arg-type]
+        (RefusedError("a\udcff", {"a\udcff": "b\udcff", "c": object()}), "a\\udcff"),
+        (BusyError("busy", "30"), "BusyError: busy"),  # type: ignore[arg-type]
+        (BusyError("busy", float("inf")), "BusyError: busy"),
+    ],
+    ids=["surrogates", "mute", "an error as cause", "evidence", "seconds as text", "for ever"],
+)
+def test_whatever_an_error_says_its_event_is_given_up_once(
+    error: Exception, cause: str, attempts: int
+) -> None:
+    """What no store takes as text neither stops the key nor the service."""
+    service, passed = Service("s"), []
+
+    @service.on(Bought, retry=Retry(attempts=attempts, patience=minutes(1)))
+    async def take(event: Bought) -> None:
+        raise error
+
+    @service.on(Returned)
+    async def give(event: Returned) -> None:
+        passed.append(event.who)
+
+    async def main() -> None:
+        async with testing.run(App("a", services=[service]), live=True) as t:
+            await t.publish(Bought(who="a"), Returned(who="a"))
+            await t.advance(hours=1)
+            (letter,) = t.dead_letters() or t.quarantined()
+            assert letter.cause == cause
+            assert passed == ["a"]
+
+    asyncio.run(main())
+
+
+def test_who_fails_when_told_of_a_letter_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The letter is kept, the key goes on, and the failure is in the program's own log."""
+
+    class Closed(Simulation):
+        def _gave_up(self, letter: DeadLetter, error: Exception) -> None:
+            raise BrokenPipeError("nobody reads what this process says")
+
+    async def main() -> None:
+        simulation = Closed([refusing(ValueError("no"))], [LetterArchived], LIVE, start_us=1)
+        await simulation.store.log.append([record(Bought(who="a"), f"e{n}") for n in range(2)])
+        await simulation.start()
+        await simulation.wait(lambda: simulation.runtime.is_idle)
+        assert len(await dead_letters(simulation.store.state)) == 2
+        await simulation.stop()
+
+    asyncio.run(main())
+    assert "nobody reads" in caplog.text
 
 
 def test_what_no_log_would_take_whole_is_archived_shortened() -> None:
