@@ -91,7 +91,6 @@ class Admission:
             if begin_us is not None:
                 self._ticked.setdefault(handler.name, max(begin_us, cursor.first_us or begin_us))
         self._redrive_topic = redrive_topic(service.name)
-        self._topics = {kind.event_topic for kind in service.events}
         self._closings = Closings(
             service.name, service.handlers, tables.tables, cursor, share, begin_us, now_us
         )
@@ -278,7 +277,7 @@ class Admission:
         item = Item(envelope, known_us, known_us, (stream, stored.offset))
         unknown = record.type not in self._codec.types and stream.topic != self._redrive_topic
         letter = DeadLetter(
-            id=letter_id(record, "", self._topics),
+            id=letter_id(record, "", {kind.event_topic for kind in self._service.events}),
             service=self._service.name,
             handler="",
             cause=plain(cause),
