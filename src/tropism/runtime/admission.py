@@ -276,10 +276,12 @@ class Admission:
         )
         item = Item(envelope, known_us, known_us, (stream, stored.offset))
         unknown = record.type not in self._codec.types and stream.topic != self._redrive_topic
+        # Redriven in vain, an event stays that of the handler that gave up on it: others have handled it.
+        handler = _gave_up(record) if stream.topic == self._redrive_topic else ""
         letter = DeadLetter(
-            id=letter_id(record, "", {kind.event_topic for kind in self._service.events}),
+            id=letter_id(record, handler, {kind.event_topic for kind in self._service.events}),
             service=self._service.name,
-            handler="",
+            handler=handler,
             cause=plain(cause),
             history=[],
             attempts=0,

@@ -114,6 +114,50 @@ def test_a_redrive_that_died_between_log_and_state_puts_nothing_there_twice() ->
     asyncio.run(main())
 
 
+def test_redriven_before_its_handler_is_back_it_stays_that_handlers() -> None:
+    """A second redrive reaches nobody else: who handled the event the first time is not called again."""
+    calls: list[str] = []
+    fails = [True]
+
+    def service(*, whole: bool) -> Service:
+        made = Service("s")
+
+        @made.on(Bought)
+        async def ship(event: Bought) -> None:
+            calls.append("ship")
+
+        async def bill(event: Bought) -> None:
+            calls.append("bill")
+            if fails:
+                raise ValueError("no")
+
+        if whole:
+            made.on(Bought, retry=Retry(attempts=1))(bill)
+        return made
+
+    async def main() -> None:
+        simulation = await run(service(whole=True), record(Bought(who="a"), "x1"))
+        state = simulation.store.state
+
+        async def redriven_by(*, whole: bool) -> None:
+            simulation.services = [service(whole=whole)]
+            await simulation.crash()
+            await redrive(simulation.runtime.platform, await dead_letters(state))
+            await simulation.advance_to(simulation.clock.now_us() + 60_000_000)
+
+        await redriven_by(whole=False)
+        (letter,) = await dead_letters(state)
+        assert letter.handler == "s.bill"
+        assert "there is no 's.bill'" in letter.cause
+        fails.clear()
+        await redriven_by(whole=True)
+        assert await dead_letters(state) == []
+        assert sorted(calls) == ["bill", "bill", "ship"]
+        await simulation.stop()
+
+    asyncio.run(main())
+
+
 def test_a_cause_is_told_up_to_a_bound_and_holds_up_nothing() -> None:
     """An error that says more than a log takes leaves a letter that can be kept, and archived."""
 
