@@ -20,7 +20,7 @@ from tropism.runtime.service import Service
 from tropism.runtime.shares import Share
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
-from tropism.runtime.ticking import moments, next_us
+from tropism.runtime.ticking import moments, next_us, stride_us
 from tropism.runtime.work import Delivery, Item
 
 Admitted = tuple[Item, tuple[Delivery, ...]]
@@ -322,6 +322,10 @@ class Admission:
         item = Item(envelope, time_us, time_us if self._now_us is None else self._now_us())
         item.tick = (handler.name, time_us)
         return time_us, 0, handler.name, 0, (item, (Delivery(item, handler, handler.tick_key),))
+
+    def stride_us(self, count_max: int) -> int:
+        """Return for how long no handler is due more often than so: a silence may hold millions of ticks."""
+        return stride_us([h.every for h in self._ticking if h.every is not None], count_max)
 
     def next_tick_us(self) -> int | None:
         """Return when the next tick is due, or a window closes; None if nothing does."""

@@ -335,7 +335,8 @@ class Worker:
         if lead_us < main_us and lead_us - self._frontier_us < least_us // STRIDES:
             # Whoever we wait for waits for us too: in strides, the two take few steps, and overlap.
             return self._frontier_us
-        return min(main_us, lead_us, self._expiring.bound_us, self._delays.horizon_us)
+        ticks_us = self._frontier_us + self._admission.stride_us(self._options.chunk)
+        return min(main_us, lead_us, ticks_us, self._expiring.bound_us, self._delays.horizon_us)
 
     async def _admit(self) -> bool:
         """Let the next chunk in, and say whether there was anything to do."""

@@ -492,6 +492,8 @@ def test_two_providers_of_one_name_are_refused() -> None:
 
 
 def test_each_of_several_processes_has_its_share() -> None:
-    """Workers that share a service share the limit: together they never exceed it."""
-    share = Provider("mail", per_second=10, in_flight=3, burst=2).share(2)
+    """Workers that share a service share the limit: together they exceed it only where one call each does."""
+    share = Provider("mail", per_second=10, in_flight=3, burst=4).share(2)
     assert (share.per_second, share.in_flight, share.burst) == (5.0, 1, 2)
+    least = Provider("mail", per_second=10, in_flight=1, burst=1).share(3)
+    assert (least.in_flight, least.burst) == (1, 1)
