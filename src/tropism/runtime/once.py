@@ -34,7 +34,7 @@ class OnceCaller:
         with rest:
             await self._turn.acquire()
         try:
-            if self._lanes().are_closed():
+            if self._lanes().are_closed() and not any(delivery.once for delivery in deliveries):
                 # Nothing is passed that the drain may cut short: it is left for the next start.
                 raise BusyError(
                     f"Cannot call {handler.name!r}: the service is stopping. Start it again.", 1.0
