@@ -55,7 +55,7 @@ class Delays:
         self._state = state
         self._now_us = now_us
         self._share = share
-        self._held_max = held_max
+        self._held_max = self._crowd = held_max
         self._held: dict[str, Delayed] = {}
         self._next: list[str] = []
         self._slots: dict[str, str] = {}
@@ -236,7 +236,7 @@ class Delays:
     def _bound(self) -> None:
         """Leave to the store what is due later than enough others."""
         # What a scan under way finds is taken in up to its end: nothing before that may be let go of.
-        if self._asking is None and len(self._held) > self._held_max * (1 if self._whole else 2):
+        if self._asking is None and len(self._held) > self._crowd:
             self._let_go()
         if len(self._slots) > 4 * self._held_max:
             self._slots = {each.slot: place for place, each in self._held.items() if each.slot}
@@ -249,6 +249,8 @@ class Delays:
             self._held = {place: self._held[place] for place in places if place <= last}
             self._next = list(self._held)  # in order, and so a heap
             self._whole, self._after = False, last
+        # To look costs sorting them: only when there are many more.
+        self._crowd = 2 * max(self._held_max, len(self._held))
 
 
 def namespaces_of(service: str) -> tuple[str, str]:

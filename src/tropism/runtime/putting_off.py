@@ -20,7 +20,7 @@ def put_off_seconds(deliveries: Sequence[Delivery], error: Exception, now: float
     for delivery in deliveries:
         if delivery.busy_since is None:
             delivery.busy_since = now
-    retry = deliveries[0].handler.retry
+    retry = deliveries[0].handler.retry.of(error)
     since = min(now if d.busy_since is None else d.busy_since for d in deliveries)
     if now - since > retry.patience.total_seconds():
         return None

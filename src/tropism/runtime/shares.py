@@ -72,7 +72,7 @@ async def plan_of(state: State, service: str) -> Plan:
     return Plan()
 
 
-async def check_share(state: State, service: str, share: Share) -> None:
+async def check_share_of(state: State, service: str, share: Share) -> None:
     """Refuse to work on a share of an older division; to be asked under its lease, which dividing needs.
 
     Raises: ConflictError.

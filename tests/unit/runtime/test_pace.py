@@ -328,6 +328,23 @@ def test_patience_is_bounded() -> None:
     assert 600 <= post.times()[-1] <= 900
 
 
+def test_patience_may_be_that_of_the_error_s_type() -> None:
+    """Also of who is busy the policy of the nearest class counts: without patience, each answer is a failure."""
+    refusals = [RefusalError(429, Retry_After="60") for _ in range(100)]
+    policy = Retry(attempts=9, by_type={BusyError: Retry(attempts=3, patience=timedelta(0))})
+    post = Post(Provider("mail"), refusals, retry=policy)
+
+    async def main() -> None:
+        async with testing.run(post.app, live=True) as t:
+            await t.publish(Sent(to="a"))
+            await t.advance(hours=1)
+            (letter,) = t.dead_letters()
+            assert letter.attempts == 3
+
+    asyncio.run(main())
+    assert 3 <= len(post.calls) <= 4
+
+
 def test_busy_without_a_provider_puts_one_key_off() -> None:
     """A handler may say by itself that it must wait: its key does, and no attempt is used up."""
     post = Post(

@@ -253,6 +253,25 @@ def test_a_service_is_divided_only_when_nobody_is_at_work() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("died", [False, True], ids=["left", "died"])
+def test_heirs_of_a_dead_worker_are_as_careful_as_it_would_have_been(died: bool) -> None:
+    """One of the events that it had in flight may have killed it: dividing does not make that forgotten."""
+
+    async def main() -> None:
+        store = MemoryStore()
+        await store.log.create_topics({"asks": 4})
+        lease, _ = await store.state.acquire("counting", "worker", lease_seconds=0.0)
+        await store.state.commit(Commit(lease, Position(None, 0)))
+        if not died:
+            await store.state.release(lease)
+        plan = await divide(platform_of(store), counting(), 2, holder="here")
+        for share in plan.shares():
+            heir, _ = await store.state.acquire(share.consumer("counting"), "heir", lease_seconds=1.0)
+            assert heir.clean is not died
+
+    asyncio.run(main())
+
+
 class Overtaking:
     """A state on which a service is divided anew just before its worker takes its lease."""
 
