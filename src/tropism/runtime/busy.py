@@ -84,10 +84,8 @@ def _status(value: Any) -> int | None:
 
 
 def _header(headers: Any) -> str | None:
-    items = _look(headers, "items")
-    if not callable(items):
-        return None
     try:
-        return next((str(value) for name, value in items() if str(name).lower() == "retry-after"), None)
+        pairs = [(str(name), str(value)) for name, value in headers.items()]
     except Exception:  # noqa: BLE001 (a stranger's headers may raise anything; then nobody said when)
         return None
+    return next((value for name, value in pairs if name.lower() == "retry-after"), None)
