@@ -79,3 +79,33 @@ def test_doctor_names_how_events_are_kept_back(clinic):
     assert {"need": "delay", "how": "emulated"}.items() <= next(
         each for each in told["needs"] if each["need"] == "delay"
     ).items()
+
+
+def waiting(folder, *more):
+    return folder.run("events", "delayed", "list", "--json", *more).json["delayed"]
+
+
+def test_what_is_kept_for_later_is_listed_and_canceled(clinic):
+    """At work its keeper is asked, away it is taken from its store; what is canceled never comes."""
+    assert waiting(clinic) == []
+    running = clinic.start("run")
+    running.wait_for("Ready")
+    publish(clinic, 1, "--in", "30d")
+    publish(clinic, 2, "--in", "20d", "--name", "visit")
+    publish(clinic, 3, "--in", "10d", who="b")
+    clinic.wait_until(lambda: len(waiting(clinic)) == 3)
+    third, second, first = waiting(clinic)
+    assert [each["event"]["data"]["n"] for each in (third, second, first)] == [3, 2, 1]
+    assert (second["service"], second["key"], second["name"]) == ("delayed", "a", "visit")
+    assert waiting(clinic, "--key", "b") == waiting(clinic, "--count", "1") == [third]
+    assert waiting(clinic, "--type", "visits.other.v1") == []
+    told = clinic.run("events", "delayed", "cancel", third["id"][:20], "--json").json
+    assert told == {"count": 1, "canceled": [], "asked": [third["id"]]}
+    clinic.wait_until(lambda: waiting(clinic) == [second, first])
+    running.stop()
+    told = clinic.run("events", "delayed", "cancel", first["id"], second["id"], "--json").json
+    assert told["canceled"] == [second["id"], first["id"]]
+    assert waiting(clinic) == []
+    assert "No events are kept" in clinic.run("events", "delayed", "list").err
+    assert "begins so" in clinic.run("events", "delayed", "cancel", "x", code=1).err
+    assert "none of that name" in clinic.run("events", "delayed", "list", "--service", "x", code=1).err

@@ -7,6 +7,7 @@ import pytest
 
 from tropism.adapters.memory import MemoryCompute, MemoryStore, VirtualClock
 from tropism.core.envelope import Record
+from tropism.core.errors import UnavailableError
 from tropism.ports.outgoing import Waiting
 from tropism.ports.platform import Platform
 from tropism.runtime import relay as relay_module
@@ -229,6 +230,37 @@ def test_an_outage_of_anything_is_waited_out() -> None:
         site.outgoing.add(*(record(n) for n in range(6)))
         site.start("first", faults)
         await site.advance(20)
+        assert await site.published() == wanted(6)
+        await site.close()
+
+    asyncio.run(main())
+
+
+class Restarting(FaultyOutgoing):
+    """An outbox whose database goes away while the relay waits for more."""
+
+    waits = 0
+
+    async def wait(self, seconds: float) -> None:
+        Restarting.waits += 1
+        if Restarting.waits in {1, 2, 4}:
+            raise UnavailableError("Cannot read outbox 'shop': its database restarts. Wait.")
+        await super().wait(seconds)
+
+
+def test_an_outbox_that_goes_away_while_nothing_waits_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restart of the user's database finds an idle relay, and leaves it at work."""
+    monkeypatch.setattr(Restarting, "waits", 0)
+
+    async def main() -> None:
+        site = Site()
+        monkeypatch.setattr(site.outgoing, "behind", lambda faults: Restarting(site.outgoing, faults))
+        task = site.start("first")
+        await site.advance(30)
+        site.outgoing.add(*(record(n) for n in range(6)))
+        await site.advance(10)
+        assert Restarting.waits > 4
+        assert not task.done()
         assert await site.published() == wanted(6)
         await site.close()
 

@@ -13,7 +13,7 @@ from tropism.testing.telling import tell
 from tropism.testing.weather import KINDS
 
 SEEDS = 24
-FOUND_WITHIN = 40
+FOUND_WITHIN = 60
 """A broken part must show within so many seeds."""
 
 

@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from tropism.cli import delayed
 from tropism.cli.options import AppOption, JsonOption
 from tropism.cli.work import finish
 
 commands = typer.Typer(help="Read, publish and import events.", no_args_is_help=True, rich_markup_mode=None)
+commands.add_typer(delayed.commands, name="delayed")
 
 
 @commands.command("tail")

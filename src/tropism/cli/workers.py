@@ -18,6 +18,7 @@ from tropism.runtime.emulations import site_of
 from tropism.runtime.lag import lag_of
 from tropism.runtime.needs import check_needs, needs_of
 from tropism.runtime.options import REMEMBER_SECONDS
+from tropism.runtime.patience import patiently
 from tropism.runtime.runtime import Runtime
 from tropism.runtime.scaling import Learned, Load, Scaling, drain_seconds, learn, wanted
 from tropism.runtime.service import Service
@@ -96,7 +97,13 @@ class _Pool:
                 seen_at, (lag, end) = clock.monotonic(), await self._look()
 
     async def _look(self) -> tuple[int, int]:
-        """Return how many events wait for the services, and how many there ever were for them."""
+        """Return how many events wait for the services, and how many there ever were for them.
+
+        While the store does not answer, the workers wait, and so does who counts them.
+        """
+        return await patiently(self._platform.clock, self._look_once)
+
+    async def _look_once(self) -> tuple[int, int]:
         waiting = total = 0
         for service in self._services:
             waiting += (await lag_of(self._platform, service)).events
@@ -109,7 +116,8 @@ class _Pool:
         for service in self._services:
             while True:
                 try:
-                    await divide(self._platform, service, count, holder=HOLDER)
+                    divided = partial(divide, self._platform, service, count, holder=HOLDER)
+                    await patiently(self._platform.clock, divided)
                     break
                 except ConflictError as error:
                     # Who died without giving its lease back holds it until it runs out.

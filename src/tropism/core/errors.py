@@ -16,6 +16,7 @@ They never carry payloads or secrets.
 """
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 
@@ -61,7 +62,7 @@ class BusyError(UnavailableError):
         self, message: str, retry_after_seconds: float | None = None, *, provider: str | None = None
     ) -> None:
         super().__init__(message)
-        self.retry_after_seconds = retry_after_seconds
+        self.retry_after_seconds = finite_seconds(retry_after_seconds)
         self.provider = provider
 
 
@@ -84,3 +85,28 @@ class NotSupportedError(TropismError):
 
 class CorruptError(TropismError):
     """Stored bytes are not what was written."""
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an error says, as text that any store takes; what cannot be said is left out.
+
+    Names of files that are not UTF-8 come with lone surrogates, and an error may fail to say anything.
+    """
+    try:
+        return plain(str(error))
+    except Exception:  # noqa: BLE001 (it is a stranger's code)
+        return "it cannot be told"
+
+
+def plain(text: str) -> str:
+    """Return text with what is no Unicode written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def finite_seconds(told: object) -> float | None:
+    """Return how long somebody asked to wait, from 0; None if that is no finite number."""
+    try:
+        seconds = float(told)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return max(0.0, seconds) if isfinite(seconds) else None

@@ -49,5 +49,5 @@ class Outgoing(Protocol):
         ...
 
     async def wait(self, seconds: float) -> None:
-        """Return when there may be more, at the latest after so long."""
+        """Return when there may be more, at the latest after so long. Raises: UnavailableError."""
         ...

@@ -7,12 +7,12 @@ import msgspec
 
 from tropism.core.codec import Codec
 from tropism.core.envelope import Envelope, Record, Stored
-from tropism.core.errors import InvalidInputError
+from tropism.core.errors import InvalidInputError, plain
 from tropism.ports.state import Entry
 from tropism.runtime.call import FORGET
 from tropism.runtime.closings import Closings
 from tropism.runtime.cursor import Cursor, Progress
-from tropism.runtime.dead import DeadLetter, redrive_topic, write_of
+from tropism.runtime.dead import DeadLetter, letter_id, redrive_topic, write_of
 from tropism.runtime.handler import Expired, Handler, Tick
 from tropism.runtime.intake import Arrival
 from tropism.runtime.leaving import Leaving
@@ -20,7 +20,7 @@ from tropism.runtime.service import Service
 from tropism.runtime.shares import Share
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
-from tropism.runtime.ticking import moments, next_us
+from tropism.runtime.ticking import moments, next_us, stride_us
 from tropism.runtime.work import Delivery, Item
 
 Admitted = tuple[Item, tuple[Delivery, ...]]
@@ -276,11 +276,13 @@ class Admission:
         )
         item = Item(envelope, known_us, known_us, (stream, stored.offset))
         unknown = record.type not in self._codec.types and stream.topic != self._redrive_topic
+        # Redriven in vain, an event stays that of the handler that gave up on it: others have handled it.
+        handler = _gave_up(record) if stream.topic == self._redrive_topic else ""
         letter = DeadLetter(
-            id=record.id,
+            id=letter_id(record, handler, {kind.event_topic for kind in self._service.events}),
             service=self._service.name,
-            handler="",
-            cause=cause,
+            handler=handler,
+            cause=plain(cause),
             history=[],
             attempts=0,
             failed_us=known_us,
@@ -320,6 +322,10 @@ class Admission:
         item = Item(envelope, time_us, time_us if self._now_us is None else self._now_us())
         item.tick = (handler.name, time_us)
         return time_us, 0, handler.name, 0, (item, (Delivery(item, handler, handler.tick_key),))
+
+    def stride_us(self, count_max: int) -> int:
+        """Return for how long no handler is due more often than so: a silence may hold millions of ticks."""
+        return stride_us([h.every for h in self._ticking if h.every is not None], count_max)
 
     def next_tick_us(self) -> int | None:
         """Return when the next tick is due, or a window closes; None if nothing does."""

@@ -6,15 +6,18 @@ from typing import Any
 import msgspec
 
 from tropism.core.codec import Codec, record_of
-from tropism.core.errors import RefusedError, UnavailableError
+from tropism.core.errors import RefusedError, UnavailableError, plain
 from tropism.ports.clock import Clock
 from tropism.runtime.cursor import Cursor
-from tropism.runtime.dead import DeadLetter, write_of
+from tropism.runtime.dead import DeadLetter, cause_of, letter_id, write_of
 from tropism.runtime.work import Delivery
 
 DIED = "The process died while handling this event alone."
 
 EVIDENCE_BYTES_MAX = 65_536
+
+HISTORY_MAX = 20
+"""So many of the last failed attempts are told in full; of those before, only the kind of error."""
 
 GaveUp = Callable[[DeadLetter, Exception], None]
 """Told of every dead letter, and of what goes to quarantine, with the error that was the last straw."""
@@ -51,6 +54,10 @@ class Attempts:
 
     def failed(self, delivery: Delivery) -> None:
         """Count an attempt that failed and will be repeated."""
+        if delivery.attempts > HISTORY_MAX:
+            # Every commit stores the history, and who is tried again for a year has failed very often.
+            told = delivery.errors[-HISTORY_MAX - 1]
+            delivery.errors[-HISTORY_MAX - 1] = told.partition(":")[0]
         if delivery.name is not None:
             self._cursor.failures[delivery.name] = delivery.errors
             self._touch()
@@ -71,16 +78,16 @@ class Attempts:
         self._gave_up(letter, error)
 
     def _letter(self, delivery: Delivery, error: Exception) -> DeadLetter:
-        item = delivery.item
+        item, handler = delivery.item, delivery.handler
         envelope = item.envelope
         record = item.record or record_of(
             envelope.data, self._codec.encode(envelope.data), id=envelope.id, time_us=envelope.time_us
         )
         return DeadLetter(
-            id=f"{envelope.id}/{delivery.handler.name}",
+            id=letter_id(envelope, handler.name, {kind.event_topic for kind in handler.events}),
             service=self._service,
-            handler=delivery.handler.name,
-            cause=error.cause if isinstance(error, RefusedError) else f"{type(error).__name__}: {error}",
+            handler=handler.name,
+            cause=cause_of(error),
             history=list(delivery.errors),
             attempts=delivery.attempts,
             failed_us=self._clock.now_us(),
@@ -93,16 +100,17 @@ def evidence_of(error: RefusedError) -> dict[str, Any]:
     """Return the evidence of a refusal as it is kept: what cannot be, or is too much, only by its type."""
     kept: dict[str, Any] = {}
     room = EVIDENCE_BYTES_MAX
-    for name, value in error.evidence.items():
+    for key, value in error.evidence.items():
+        name = plain(str(key))
         try:
             data = msgspec.json.encode(value)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
             data = b""
         if 0 < len(data) <= room:
-            kept[str(name)] = msgspec.json.decode(data)
+            kept[name] = msgspec.json.decode(data)
             room -= len(data)
         else:
-            kept[str(name)] = f"<{type(value).__qualname__}>"
+            kept[name] = f"<{type(value).__qualname__}>"
     return kept
 
 

@@ -41,7 +41,7 @@ def retry_after_seconds(text: str | None, now_us: int) -> float | None:
     except ValueError:
         try:
             until = parsedate_to_datetime(text)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError, IndexError):
             return None
         until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
         seconds = (until - datetime.fromtimestamp(now_us / MICROSECONDS, UTC)).total_seconds()
@@ -84,9 +84,8 @@ def _status(value: Any) -> int | None:
 
 
 def _header(headers: Any) -> str | None:
-    if not isinstance(headers, Mapping) and not hasattr(headers, "items"):
+    try:
+        pairs = [(str(name), str(value)) for name, value in headers.items()]
+    except Exception:  # noqa: BLE001 (a stranger's headers may raise anything; then nobody said when)
         return None
-    for name, value in headers.items():
-        if str(name).lower() == "retry-after":
-            return str(value)
-    return None
+    return next((value for name, value in pairs if name.lower() == "retry-after"), None)

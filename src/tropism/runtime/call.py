@@ -5,7 +5,7 @@ from types import CoroutineType
 from typing import Any
 
 from tropism.core.codec import Codec
-from tropism.core.envelope import Record, derived_id
+from tropism.core.envelope import Envelope, Record, derived_id
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event, key_of, topic_of
 from tropism.core.time import to_us
@@ -180,9 +180,10 @@ class Caller:
             ordinals[index] += 1
         if not outputs:
             return records
-        places = {d.item.envelope.id: i for i, d in enumerate(deliveries)} if len(deliveries) > 1 else {}
+        places = _places(handler, deliveries) if len(deliveries) > 1 else {}
         for output in outputs:
-            index = len(deliveries) - 1 if output.by is None else places.get(output.by.id, 0)
+            by = output.by
+            index = len(deliveries) - 1 if by is None else places.get(_id_among(handler, by), 0)
             records.append((index, self._record(handler, deliveries[index].item, ordinals[index], output)))
             ordinals[index] += 1
         return records
@@ -216,10 +217,8 @@ class Caller:
     def _copy(self, handler: Handler, item: Item, record: Record, output: Output) -> Record:
         """Return a copy under another key: the same fact, so it keeps its id, and who said it."""
         cause = item.envelope
-        # Ids are unique in a topic only, so where events of several topics meet, the topic goes before them.
-        several = len({kind.event_topic for kind in handler.events}) > 1
         return Record(
-            f"{topic_of(cause.type)}/{cause.id}" if several else cause.id,
+            _id_among(handler, cause),
             cause.type,
             handler.topic or "",
             output.subject or "",
@@ -240,7 +239,7 @@ class Caller:
     ) -> Record:
         cause, kind = item.envelope, type(event)
         return Record(
-            derived_id(cause.id, handler.name, ordinal, cause.time_us),
+            derived_id(_id_among(handler, cause), handler.name, ordinal, cause.time_us),
             kind.event_type,
             kind.event_topic,
             key_of(event) if subject is None else subject,
@@ -265,6 +264,13 @@ class Caller:
             )
             writes.append((index, Write(namespace, key, data, expires_us)))
         return writes
+
+
+def _id_among(handler: Handler, cause: Envelope[Any]) -> str:
+    """Return an event's id; with its topic where a handler takes several: ids are unique in a topic only."""
+    if len(handler.events) == 1 or len({kind.event_topic for kind in handler.events}) == 1:
+        return cause.id
+    return f"{topic_of(cause.type)}/{cause.id}"
 
 
 def _too_large(handler: Handler, event: Event, record: Record, bytes_max: int) -> InvalidInputError:
@@ -306,6 +312,10 @@ def _join(deliveries: Sequence[Delivery], *, whole: bool) -> None:
             groups.setdefault(delivery.lane, [item]).append(delivery.item)
     for items in groups.values():
         tie(items)
+
+
+def _places(handler: Handler, deliveries: Sequence[Delivery]) -> dict[str, int]:
+    return {_id_among(handler, delivery.item.envelope): n for n, delivery in enumerate(deliveries)}
 
 
 def _subject_of(shape: Shape, deliveries: Sequence[Delivery]) -> Any:

@@ -14,6 +14,7 @@ from tropism.runtime.cursor import Cursor
 from tropism.runtime.gates import Gates
 from tropism.runtime.inject import Opened
 from tropism.runtime.lanes import Lanes
+from tropism.runtime.once import once
 from tropism.runtime.options import WorkerOptions
 from tropism.runtime.paced import paced
 from tropism.runtime.service import Service
@@ -54,7 +55,7 @@ def open_calls(
         check=limits.check,
     )
     return Calls(
-        paced(caller, service, gates, lanes),
+        paced(once(caller, service, committer, lanes), service, gates, lanes),
         committer,
         attempts,
         platform.clock,

@@ -9,8 +9,9 @@ from tropism.runtime.attempts import Attempts, spent
 from tropism.runtime.call import Caller
 from tropism.runtime.commit import Committer
 from tropism.runtime.lanes import Lanes
+from tropism.runtime.once import OnceCaller
 from tropism.runtime.paced import PacedCaller
-from tropism.runtime.work import Delivery, Item
+from tropism.runtime.work import Delivery, Item, passed_of
 
 SOON_TURNS = 8
 """In so many turns of the event loop, most calls have ended."""
@@ -19,15 +20,15 @@ SOON_TURNS = 8
 class Calls:
     """Hands what was let in to the lanes, and what came of it to the committer.
 
-    Ticks in event time go alone, when all calls before them have ended. What is handled at most once, and
-    ``suspects``, go with nothing else in flight. Suspects are the events that follow a crash: one of them may
-    have been its cause, and only who is ``alone`` is charged: also beside the other services of the process,
-    with which it would die.
+    Ticks in event time go alone, when all calls before them have ended. ``suspects``, and in event time or in
+    batches what is handled at most once, go with nothing else in flight. Suspects are the events that follow
+    a crash: one of them may have been its cause, and only who is ``alone`` is charged: also beside the other
+    services of the process, with which it would die.
     """
 
     def __init__(
         self,
-        caller: Caller | PacedCaller,
+        caller: Caller | OnceCaller | PacedCaller,
         committer: Committer,
         attempts: Attempts,
         clock: Clock,
@@ -66,7 +67,7 @@ class Calls:
         start = 0
         for index, (item, deliveries) in enumerate(admitted):
             tick = item.tick is not None and not self._live
-            once = any(d.handler.guarantee == "at_most_once" for d in deliveries)
+            once = self._goes_alone(deliveries)
             if not (tick or once or (self.suspects and deliveries)):
                 continue
             self._add(admitted[start:index], item.order_us - 1, touched=touched)
@@ -81,6 +82,13 @@ class Calls:
                 await self._wait_ended()
             start = index + 1
         self._add(admitted[start:], until_us, touched=touched)
+
+    def _goes_alone(self, deliveries: Sequence[Delivery]) -> bool:
+        """Say whether something is handled at most once, where that keeps all else waiting."""
+        if not any(d.handler.guarantee == "at_most_once" for d in deliveries):
+            return False
+        # Live, what goes by itself is passed when its turn in its lane has come.
+        return not self._live or self.suspects > 0 or any(d.handler.many for d in deliveries)
 
     async def _wait_ended(self) -> None:
         """Return when no call is open, whether or not what they did is stored."""
@@ -107,11 +115,8 @@ class Calls:
         """Handle one item with nothing else in flight, and commit it."""
         if once:
             # At most once: past it first, then the call; whatever becomes of it, it is not repeated.
-            passed = Item(item.envelope, item.order_us, item.as_of_us, item.place)
-            passed.sequence = item.sequence
-            self._committer.admit([passed], item.order_us - 1, touched=True)
+            self._committer.admit([passed_of(item)], item.order_us - 1, touched=True)
             await self._committer.wait_settled()
-            item.place = None
             for delivery in deliveries:
                 delivery.once = True
         elif self.suspects:

@@ -1,6 +1,6 @@
 """Why calls of handlers fail, in words."""
 
-from tropism.core.errors import UnavailableError
+from tropism.core.errors import UnavailableError, text_of
 from tropism.runtime.handler import Handler
 
 
@@ -30,4 +30,4 @@ def broken(handler: Handler, error: BaseException) -> UnavailableError:
 
 def told(error: Exception) -> str:
     """Return how a failed call ended, in a line that is kept with the attempt."""
-    return f"{type(error).__name__}: {error}"[:500]
+    return f"{type(error).__name__}: {text_of(error)}"[:500]

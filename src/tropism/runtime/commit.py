@@ -24,7 +24,7 @@ from tropism.runtime.outbox import Outbox
 from tropism.runtime.patience import patiently
 from tropism.runtime.streams import Stream
 from tropism.runtime.values import Values
-from tropism.runtime.work import Item
+from tropism.runtime.work import Item, passed_of
 
 HELD_MAX = 256
 """With so many items at hand a commit waits for no more: who reads its outputs begins meanwhile."""
@@ -88,6 +88,7 @@ class Committer:
         self._delays = delays
         self._committing = 0
         self._expiring: set[tuple[str, str]] = set()
+        self._passing: list[tuple[Item, asyncio.Future[None]]] = []
         self._admitted_us = start_us
         self._announced_us = start_us if announces else None
         self.committed_us = start_us
@@ -167,6 +168,21 @@ class Committer:
             if not self._held or self._urgent or self._touched or len(self._queue) >= HELD_MAX:
                 await self.commit()
 
+    async def pass_by(self, item: Item) -> None:
+        """Commit that an input is done with, before what may come of it. Live only; once an item."""
+        if item.place is None and item.tick is None:
+            return
+        passed, stored = passed_of(item), asyncio.get_running_loop().create_future()
+        self._passing.append((passed, stored))
+        self.admit([passed], self._admitted_us, touched=True)
+        await stored
+
+    def _tell_passed(self) -> None:
+        for passed, stored in self._passing:
+            if passed.left and not stored.done():
+                stored.set_result(None)
+        self._passing = [each for each in self._passing if not each[1].done()]
+
     def withdraw(self) -> None:
         """Let go of what is not finished and will not be: somebody else reads it again."""
         ready, _ = in_order_per_key(sorted(self._ready, key=_sequence))
@@ -191,6 +207,8 @@ class Committer:
             self._stale = False
             await self._apply(step)
             self._committing = 0
+            if self._passing:
+                self._tell_passed()
         self.committed_us = max(self.committed_us, step.frontier_us)
         self._advance(step.frontier_us)
         if not self._queue and not self._dirty.is_set():

@@ -1,13 +1,15 @@
 """Events that were not handled, with cause and history: dead letters, and those in quarantine."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 
-from tropism.core.envelope import Record, derived_id
+from tropism.core.envelope import Envelope, Record, derived_id
+from tropism.core.errors import RefusedError, plain, text_of
+from tropism.core.event import topic_of
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Lease, Position, State, Write
 from tropism.runtime.hops import HOPS
@@ -20,6 +22,9 @@ QUARANTINE = "quarantine"
 
 CONSUMER = "tropism-dead-letters"
 """Who holds the lease while dead letters are moved."""
+
+CAUSE_CHARS_MAX = 4_000
+"""So much is kept of what an error says: it may tell all that it met, and a letter must fit any store."""
 
 VIEW = "view "
 """What stands before a view's name, where a view and no handler gave up on an event."""
@@ -46,6 +51,24 @@ class DeadLetter(msgspec.Struct, frozen=True):
     def namespace(self) -> str:
         """Where it is kept."""
         return NAMESPACE if self.evidence is None else QUARANTINE
+
+
+def letter_id(event: Envelope[Any] | Record, who: str, topics: Collection[str]) -> str:
+    """Return the id of a letter: the event's, and who gave up on it.
+
+    Ids are unique in a topic only: with who takes events of several ``topics``, the topic goes along.
+    """
+    parts = (event.id, who, topic_of(event.type) if len(topics) > 1 else "")
+    return "/".join(part for part in parts if part)
+
+
+def cause_of(error: Exception) -> str:
+    """Return why an event is given up, as it is kept."""
+    if isinstance(error, RefusedError):
+        told = plain(error.cause) if isinstance(error.cause, str) else text_of(error)
+    else:
+        told = f"{type(error).__name__}: {text_of(error)}"
+    return told if len(told) <= CAUSE_CHARS_MAX else f"{told[:CAUSE_CHARS_MAX]} ..."
 
 
 def write_of(letter: DeadLetter) -> Write:
@@ -78,12 +101,13 @@ def redrive_topic(service: str) -> str:
     return f"redrive-{service}"
 
 
-def redriven(letter: DeadLetter, now_us: int, released: str = "") -> Record:
+def redriven(letter: DeadLetter, released: str = "") -> Record:
     """Return a letter's event as a new arrival, for the handler that gave up on it.
 
-    Its id differs from the first one's, so no deduplication swallows it. Its hops count from there on:
-    whoever redrives an event has looked at it. Out of quarantine it carries what was said when it was
-    ``released``.
+    Its id differs from the first one's, so no deduplication swallows it, and follows from the letter alone:
+    whoever redrives that one again, after a crash between log and state, adds nothing. Its hops count from
+    there on: whoever redrives an event has looked at it. Out of quarantine it carries what was said when it
+    was ``released``.
     """
     old = letter.record
     extensions = {"redriveof": old.id, **(old.extensions or {}), "redrivehandler": letter.handler}
@@ -91,7 +115,7 @@ def redriven(letter: DeadLetter, now_us: int, released: str = "") -> Record:
     if letter.evidence is not None:
         extensions["released"] = released or "released"
     return Record(
-        derived_id(old.id, letter.id, now_us, old.time_us),
+        derived_id(old.id, letter.id, letter.failed_us, old.time_us),
         old.type,
         redrive_topic(letter.service),
         old.subject,
@@ -112,9 +136,7 @@ async def redrive(
 
     Raises: ConflictError while another process moves dead letters.
     """
-    return await take_away(
-        platform, letters, lambda letter: redriven(letter, platform.clock.now_us(), released), steps=True
-    )
+    return await take_away(platform, letters, lambda letter: redriven(letter, released), steps=True)
 
 
 async def discard(platform: Platform, letters: Sequence[DeadLetter]) -> list[DeadLetter]:

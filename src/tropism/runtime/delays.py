@@ -55,7 +55,7 @@ class Delays:
         self._state = state
         self._now_us = now_us
         self._share = share
-        self._held_max = held_max
+        self._held_max = self._crowd = held_max
         self._held: dict[str, Delayed] = {}
         self._next: list[str] = []
         self._slots: dict[str, str] = {}
@@ -65,7 +65,7 @@ class Delays:
         self._news = _News()
         self._asking: _News | None = None
         self._writes: dict[tuple[str, str], Write] = {}
-        self._admitted_us = -FOREVER_US
+        self._admitted_us = self._promised_us = -FOREVER_US
         self._sooner = asyncio.Event()
         self.used = used
 
@@ -144,6 +144,10 @@ class Delays:
         self._admitted_us = until_us
         next_us = self.next_us
         return self._now_us is not None and next_us is not None and next_us <= until_us
+
+    def promise(self, until_us: int) -> None:
+        """Take note that, in event time, a step is being prepared that may come up to a moment."""
+        self._promised_us = until_us
 
     def step(self, outputs: list[Record], writes: list[Write], frontier_us: int) -> None:
         """Turn what is for later into writes, and what is due into outputs, of one commit.
@@ -231,12 +235,22 @@ class Delays:
 
     def _bound(self) -> None:
         """Leave to the store what is due later than enough others."""
-        if self._whole and len(self._held) > self._held_max:
-            last = max(self._held)
-            if _due_us(last) > self._admitted_us:
-                self._whole, self._after = False, last
+        # What a scan under way finds is taken in up to its end: nothing before that may be let go of.
+        if self._asking is None and len(self._held) > self._crowd:
+            self._let_go()
         if len(self._slots) > 4 * self._held_max:
             self._slots = {each.slot: place for place, each in self._held.items() if each.slot}
+
+    def _let_go(self) -> None:
+        places = sorted(self._held)
+        needed_us = max(self._admitted_us, self._promised_us)
+        last = next((place for place in places[self._held_max - 1 :] if _due_us(place) > needed_us), None)
+        if last is not None:
+            self._held = {place: self._held[place] for place in places if place <= last}
+            self._next = list(self._held)  # in order, and so a heap
+            self._whole, self._after = False, last
+        # To look costs sorting them: only when there are many more.
+        self._crowd = 2 * max(self._held_max, len(self._held))
 
 
 def namespaces_of(service: str) -> tuple[str, str]:

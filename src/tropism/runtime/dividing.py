@@ -60,8 +60,13 @@ async def divide(platform: Platform, service: Service, count: int, *, holder: st
         reached = [position.watermark_us for _, position in stood if position.watermark_us is not None]
         packed = Position(msgspec.msgpack.encode(cursor), min(reached, default=None))
         after = Plan(before.generation + 1, count, partitions)
+        # Who died with events in flight may have died of one: its heirs, too, are to take them singly.
+        clean = all(old.clean for old, _ in stood)
         for share in after.shares():
-            fresh, _ = await _held(stack, state, share.consumer(name), holder)
+            if clean:
+                fresh, _ = await _held(stack, state, share.consumer(name), holder)
+            else:
+                fresh, _ = await state.acquire(share.consumer(name), holder, lease_seconds=0.0)
             await state.commit(Commit(fresh, packed))
         await state.commit(Commit(lease, Position(msgspec.msgpack.encode(after))))
     return after

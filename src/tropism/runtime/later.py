@@ -98,7 +98,7 @@ class Cancel(Output):
 class Delayed(Record, frozen=True, gc=False, kw_only=True):
     """A record to be published when it is due; ``when_us`` is when that was decided, ``lane`` for which key.
 
-    ``slot`` is what it replaces and is canceled by, empty where it has no name.
+    ``slot`` is what it replaces and is canceled by, empty where it has no ``name``.
     """
 
     due_us: int
@@ -106,6 +106,7 @@ class Delayed(Record, frozen=True, gc=False, kw_only=True):
     lane: str
     slot: str = ""
     ordinal: int = 0
+    name: str = ""
 
 
 class Canceled(Record, frozen=True, gc=False, kw_only=True):
@@ -157,6 +158,7 @@ def delayed(
         lane=cause.subject or (cause.id if logged else ""),
         slot="" if output.name is None else slot_of(cause, record.type, output.name, logged=logged),
         ordinal=ordinal,
+        name=output.name or "",
     )
 
 

@@ -1,6 +1,7 @@
 """The letters of one worker's service: told of, and no more of them kept than so many."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from functools import partial
 
@@ -13,6 +14,8 @@ from tropism.runtime.options import WorkerOptions
 from tropism.runtime.patience import patiently
 
 ALL = 2**62
+
+LOGGER = logging.getLogger("tropism")
 
 SHARE = 10
 """Room for a tenth is made at a time."""
@@ -56,7 +59,11 @@ class Letters:
         self._unseen -= 1
         self._journal.set_aside(scope_of(letter.handler, letter.record))
         if self._gave_up is not None:
-            self._gave_up(letter, error)
+            try:
+                self._gave_up(letter, error)
+            except Exception:
+                # The letter is kept all the same: its key must not wait for who wanted to be told.
+                LOGGER.exception("Who is to be told of letters of service %r failed.", self._service)
 
     def note_commit(self) -> None:
         """Note that the letters so far are stored; now and then, look whether there are too many."""

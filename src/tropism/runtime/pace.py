@@ -47,10 +47,10 @@ class Provider:
             )
 
     def share(self, count: int) -> "Provider":
-        """Return what one of several processes may call of it."""
+        """Return what one of several processes may call of it: one call at a time at least."""
         rate = None if self.per_second is None else self.per_second / count
         slots = None if self.in_flight is None else max(1, self.in_flight // count)
-        return Provider(self.name, rate, self.burst, slots, self.longest)
+        return Provider(self.name, rate, max(1, self.burst // count), slots, self.longest)
 
 
 class Pace(NamedTuple):

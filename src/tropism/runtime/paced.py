@@ -6,6 +6,7 @@ from tropism.runtime.call import Caller
 from tropism.runtime.gates import Gates
 from tropism.runtime.handler import Handler
 from tropism.runtime.lanes import Lanes
+from tropism.runtime.once import OnceCaller
 from tropism.runtime.service import Service
 from tropism.runtime.work import Delivery
 
@@ -13,7 +14,7 @@ from tropism.runtime.work import Delivery
 class PacedCaller:
     """Calls handlers as another caller does, each when its turn with its provider has come."""
 
-    def __init__(self, caller: Caller, gates: Gates, lanes: Callable[[], Lanes]) -> None:
+    def __init__(self, caller: Caller | OnceCaller, gates: Gates, lanes: Callable[[], Lanes]) -> None:
         self._caller = caller
         self._gates = gates
         self._lanes = lanes
@@ -27,7 +28,9 @@ class PacedCaller:
             await self._caller.call(handler, deliveries)
 
 
-def paced(caller: Caller, service: Service, gates: Gates, lanes: Callable[[], Lanes]) -> Caller | PacedCaller:
+def paced(
+    caller: Caller | OnceCaller, service: Service, gates: Gates, lanes: Callable[[], Lanes]
+) -> Caller | OnceCaller | PacedCaller:
     """Return what calls the handlers of a service; its lanes are there only when it does."""
     if all(handler.provider is None for handler in service.handlers):
         return caller

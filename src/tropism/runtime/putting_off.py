@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tropism.core.errors import BusyError
+from tropism.core.errors import BusyError, finite_seconds
 from tropism.runtime.work import Delivery
 
 PAUSE_SECONDS = 1.0
@@ -20,7 +20,7 @@ def put_off_seconds(deliveries: Sequence[Delivery], error: Exception, now: float
     for delivery in deliveries:
         if delivery.busy_since is None:
             delivery.busy_since = now
-    retry = deliveries[0].handler.retry
+    retry = deliveries[0].handler.retry.of(error)
     since = min(now if d.busy_since is None else d.busy_since for d in deliveries)
     if now - since > retry.patience.total_seconds():
         return None
@@ -29,6 +29,6 @@ def put_off_seconds(deliveries: Sequence[Delivery], error: Exception, now: float
             # It was counted before it was made; as it turned out, it was not this event's doing.
             delivery.errors.pop()
             delivery.charged = False
-    after = error.retry_after_seconds
+    after = finite_seconds(error.retry_after_seconds)
     pause = after if after is not None and after > 0 else PAUSE_SECONDS
     return min(pause, retry.longest.total_seconds())

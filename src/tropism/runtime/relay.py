@@ -74,7 +74,7 @@ async def _publish_all(outgoing: Outgoing, platform: Platform, lease: Lease, lea
         if page:
             await _publish(outgoing, platform.log, clock, page)
         else:
-            await outgoing.wait(lease_seconds / 3)
+            await patiently(clock, lambda: outgoing.wait(lease_seconds / 3))
 
 
 async def _publish(outgoing: Outgoing, log: Log, clock: Clock | None, page: Sequence[Waiting]) -> None:

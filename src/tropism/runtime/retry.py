@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from tropism.core.errors import InvalidInputError, RefusedError, UnavailableError
+from tropism.core.errors import InvalidInputError, RefusedError, UnavailableError, finite_seconds
 from tropism.core.partition import partition_of
 from tropism.runtime.hops import LoopError
 
@@ -74,7 +74,7 @@ def delay_seconds(retry: Retry, attempts: int, error: Exception, event_id: str) 
     if attempts >= policy.attempts or not isinstance(error, policy.on) or isinstance(error, policy.never):
         return None
     spread = partition_of(f"{event_id}/{attempts}", 1024) / 1024
-    asked = error.retry_after_seconds if isinstance(error, UnavailableError) else None
+    asked = finite_seconds(error.retry_after_seconds) if isinstance(error, UnavailableError) else None
     return max(_pause_seconds(policy, attempts) * (1 - policy.jitter * spread), asked or 0.0)
 
 

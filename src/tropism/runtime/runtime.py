@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 
 from tropism.core.codec import Codec
@@ -29,7 +30,7 @@ from tropism.runtime.needs import check_needs, needs_of
 from tropism.runtime.options import LETTERS_MAX, REMEMBER_SECONDS, WorkerOptions
 from tropism.runtime.patience import PatientLog, patiently
 from tropism.runtime.service import Service
-from tropism.runtime.shares import Share, plan_of
+from tropism.runtime.shares import Share, check_share_of, plan_of
 from tropism.runtime.sources import kinds_aside, kinds_of, side_topics_of, topics_of
 from tropism.runtime.upcasting import with_upcasts
 from tropism.runtime.waiting import give_up
@@ -201,6 +202,8 @@ class Runtime:
                 self.workers[service.name] = worker
                 await worker.start()
                 try:
+                    asked = partial(check_share_of, self.platform.state, service.name, share)
+                    await patiently(self.platform.clock, asked)
                     await worker.run()
                 finally:
                     await worker.abandon()

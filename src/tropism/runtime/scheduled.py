@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from tropism.core.envelope import Envelope
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event, key_of
 from tropism.core.time import instant_us, moment
@@ -51,9 +52,12 @@ def delayed(*kinds: type[Event]) -> Service:
     service = Service(SERVICE)
 
     @service.on(Scheduled, emits=kinds)
-    def keep(event: Scheduled) -> Later[Any]:
+    def keep(envelope: Envelope[Scheduled]) -> Later[Any]:
+        event = envelope.data
         found = msgspec.json.decode(event.data, type=_known(known, event.kind))
-        return Later(found, at=moment(event.due_us), name=event.name)
+        # Without a name it is known by its id: then it can be withdrawn, and replaces nothing.
+        name = event.name or (envelope.id if envelope.subject else None)
+        return Later(found, at=moment(event.due_us), name=name)
 
     @service.on(Withdrawn)
     def drop(event: Withdrawn) -> Cancel:

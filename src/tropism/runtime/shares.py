@@ -8,7 +8,7 @@ when shares change; cursors, which say what of each partition is done, are put t
 import msgspec
 
 from tropism.core.envelope import Record
-from tropism.core.errors import InvalidInputError
+from tropism.core.errors import ConflictError, InvalidInputError
 from tropism.core.partition import partition_of
 from tropism.ports.log import Partition
 from tropism.ports.state import State
@@ -70,6 +70,19 @@ async def plan_of(state: State, service: str) -> Plan:
         if name == plan_consumer(service) and position.cursor is not None:
             return msgspec.msgpack.decode(position.cursor, type=Plan)
     return Plan()
+
+
+async def check_share_of(state: State, service: str, share: Share) -> None:
+    """Refuse to work on a share of an older division; to be asked under its lease, which dividing needs.
+
+    Raises: ConflictError.
+    """
+    plan = await plan_of(state, service)
+    if plan.generation != share.generation:
+        raise ConflictError(
+            f"Cannot work on share {share.index} of {share.count} of service {service!r}: meanwhile it was "
+            f"divided into {plan.count}. Take a share of that."
+        )
 
 
 def check_count(service: str, count: int, partitions: int) -> None:

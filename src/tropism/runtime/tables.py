@@ -8,7 +8,7 @@ from tropism.ports.state import State, Write
 from tropism.runtime.attempts import GaveUp
 from tropism.runtime.compiled import Moment
 from tropism.runtime.cursor import Fed
-from tropism.runtime.dead import VIEW, DeadLetter, write_of
+from tropism.runtime.dead import VIEW, DeadLetter, cause_of, letter_id, write_of
 from tropism.runtime.late import load_late, write_of_late
 from tropism.runtime.streams import Stream
 from tropism.runtime.table import Table
@@ -148,10 +148,10 @@ class Tables:
         """Put an event that a view cannot take among the dead letters, with the next commit."""
         record, name = stored.record, f"{VIEW}{table.view.name}"
         letter = DeadLetter(
-            id=f"{record.id}/{name}",
+            id=letter_id(record, name, {kind.event_topic for kind in table.view.on}),
             service=self._service,
             handler=name,
-            cause=f"{type(error).__name__}: {error}",
+            cause=cause_of(error),
             history=[],
             attempts=1,
             failed_us=known_us,

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from tropism.core.cron import Cron
-from tropism.core.time import to_us
+from tropism.core.time import MICROSECONDS, to_us
+from tropism.runtime.watermarks import FOREVER_US
 
 Schedule = timedelta | Cron
 """A period, of which every multiple since 1970 is due; or what a calendar says."""
+
+MINUTE_US = 60 * MICROSECONDS
 
 
 def moments(schedule: Schedule, after_us: int, until_us: int, *, last: bool) -> Sequence[int]:
@@ -25,6 +28,13 @@ def next_us(schedule: Schedule, after_us: int) -> int | None:
         return schedule.after(after_us)
     period_us = to_us(schedule)
     return (after_us // period_us + 1) * period_us
+
+
+def stride_us(schedules: Sequence[Schedule], count_max: int) -> int:
+    """Return for how long none of them is due more often than so; for ever, if there are none."""
+    # No calendar tells more than every minute.
+    periods = [MINUTE_US if isinstance(each, Cron) else to_us(each) for each in schedules]
+    return min((count_max * period_us for period_us in periods), default=FOREVER_US)
 
 
 def _by_calendar(cron: Cron, after_us: int, until_us: int, *, last: bool) -> list[int]:

@@ -37,6 +37,14 @@ class Item(msgspec.Struct, eq=False, gc=False):
     """Whether it is no longer in the committer's queue."""
 
 
+def passed_of(item: Item) -> Item:
+    """Take an item's place in the log, or its tick, and return an item that commits it: it is done with."""
+    passed = Item(item.envelope, item.order_us, item.as_of_us, item.place, tick=item.tick)
+    passed.sequence = item.sequence
+    item.place = item.tick = None
+    return passed
+
+
 class Bond:
     """Items that commit together."""
 

@@ -335,14 +335,17 @@ class Worker:
         if lead_us < main_us and lead_us - self._frontier_us < least_us // STRIDES:
             # Whoever we wait for waits for us too: in strides, the two take few steps, and overlap.
             return self._frontier_us
-        return min(main_us, lead_us, self._expiring.bound_us, self._delays.horizon_us)
+        ticks_us = self._frontier_us + self._admission.stride_us(self._options.chunk)
+        return min(main_us, lead_us, ticks_us, self._expiring.bound_us, self._delays.horizon_us)
 
     async def _admit(self) -> bool:
         """Let the next chunk in, and say whether there was anything to do."""
         await self._delays.refill()
         bound_us = FOREVER_US if self._live else self._bound_us()
-        if not self._live and bound_us <= self._frontier_us:
-            return False
+        if not self._live:
+            if bound_us <= self._frontier_us:
+                return False
+            self._delays.promise(bound_us)
         if self._sources.has_more_aside():
             await self._aside.feed()
         room = self._options.in_flight_max - self._committer.in_flight

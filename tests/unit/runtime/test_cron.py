@@ -3,12 +3,14 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from tropism import App, Event, Service, State, Tick, days, hours, testing, use
+from tropism import App, Event, Service, State, Tick, days, hours, seconds, testing, use
 from tropism.core.errors import InvalidInputError
 from tropism.core.time import instant_us, iso, to_us
+from tropism.runtime.admission import Admission
 from tropism.runtime.ticking import moments, next_us
 from tropism.testing.simulation import OPTIONS, Simulation
 
@@ -103,3 +105,38 @@ def test_a_wrong_expression_or_function_is_refused_where_it_is_written() -> None
 
         @Service("x").cron("@daily")
         def handle(event: Opened) -> None: ...
+
+
+@pytest.mark.parametrize("every", [seconds(1), "* * * * *"], ids=["period", "calendar"])
+def test_a_long_silence_is_ticked_through_in_bounded_steps(
+    every: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In event time every tick comes, in order, and only so many are at hand at a time."""
+    ticks: list[int] = []
+    largest = 0
+    service = Service("s")
+
+    def note(tick: Tick) -> None:
+        ticks.append(tick.time_us)
+
+    (service.cron(every) if isinstance(every, str) else service.every(every))(note)
+    admit = Admission.admit
+
+    def counting(self: Admission, *arguments: Any, **options: Any) -> Any:
+        nonlocal largest
+        found = admit(self, *arguments, **options)
+        largest = max(largest, len(found))
+        return found
+
+    monkeypatch.setattr(Admission, "admit", counting)
+
+    async def main() -> None:
+        simulation = Simulation([service], options=replace(OPTIONS, chunk=64, start_us=0))
+        await simulation.start()
+        await simulation.run_until(3000 * (60 if isinstance(every, str) else 1) * 1_000_000)
+        await simulation.stop()
+
+    asyncio.run(main())
+    assert largest <= 65
+    assert len(ticks) >= 3000
+    assert ticks == sorted(set(ticks))

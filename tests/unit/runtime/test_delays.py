@@ -176,6 +176,56 @@ def test_memory_holds_the_next_ones_only() -> None:
     asyncio.run(main())
 
 
+def test_memory_is_bounded_also_for_what_comes_sooner_than_all_before() -> None:
+    """What is due later goes back to the store when enough is due sooner, and comes in its turn."""
+
+    async def main() -> None:
+        store = MemoryStore()
+        lease, _ = await store.state.acquire("s", "test", lease_seconds=1e9)
+        now = [0]
+        delays = Delays("s", store.state, now_us=lambda: now[0], held_max=100)
+        await delays.refill()
+        largest = 0
+        for start in range(5000, 0, -50):
+            writes: list[Write] = []
+            delays.step([delayed(n, n, 0) for n in range(start - 49, start + 1)], writes, 0)
+            await store.state.commit(Commit(lease, Position(), writes))
+            largest = max(largest, len(delays._held), len(delays._next))
+        assert largest <= 250
+        found: list[Record] = []
+        for now[0] in range(0, 6000, 400):
+            while (next_us := delays.next_us) is None or next_us <= now[0]:
+                writes, outputs = [], []
+                delays.step(outputs, writes, 0)
+                await store.state.commit(Commit(lease, Position(), writes))
+                found += outputs
+                await delays.refill()
+                if delays.next_us is None:
+                    break
+        assert [record.data for record in found] == [b"%d" % n for n in range(1, 5001)]
+
+    asyncio.run(main())
+
+
+def test_what_a_step_may_come_up_to_stays_in_memory() -> None:
+    """In event time a step that is being prepared publishes all that is due by its end."""
+
+    async def main() -> None:
+        store = MemoryStore()
+        delays = Delays("s", store.state, now_us=None, held_max=10)
+        await delays.refill()
+        delays.promise(30)
+        delays.step([delayed(n, n, 0) for n in range(1, 51)], [], 0)
+        assert delays.horizon_us >= 30
+        assert len(delays._held) < 50
+        outputs: list[Record] = []
+        delays.admit(30)
+        delays.step(outputs, [], 30)
+        assert [record.data for record in outputs] == [b"%d" % n for n in range(1, 31)]
+
+    asyncio.run(main())
+
+
 def test_a_clock_that_jumps_publishes_nothing_early_by_its_own_time_and_nothing_twice() -> None:
     """Set back, what is due waits until the clock says so again; set forward, it is published at once."""
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from tropism import App, Event, Retry, Service, State, hours, minutes, seconds, testing, use
@@ -140,6 +141,112 @@ def test_at_most_once_is_given_up_after_one_call() -> None:
             await t.advance(hours=1)
             assert calls == ["a"]
             assert [letter.attempts for letter in t.dead_letters()] == [1]
+
+    asyncio.run(main())
+
+
+class Noted(Event, type="notes.noted.v1", key="who"):
+    who: str
+
+
+def test_at_most_once_waits_for_no_other_key() -> None:
+    """While one handler is tried again for an hour, what another handles at most once goes on."""
+    service, noted = Service("s"), []
+
+    @service.on(Asked, retry=Retry(attempts=1000, first=minutes(1), longest=minutes(1)))
+    def fail(event: Asked) -> None:
+        raise ConnectionError("no")
+
+    @service.on(Noted, guarantee="at_most_once")
+    async def note(event: Noted) -> None:
+        noted.append((event.who, simulation.clock.monotonic()))
+
+    simulation = Simulation([service], options=LIVE)
+
+    async def main() -> None:
+        codec = Codec([Noted])
+        await ask(simulation.store, "a")
+        await simulation.start()
+        for n in range(3):
+            await simulation.advance_to(simulation.clock.now_us() + 10_000_000)
+            event = Noted(who=f"n{n}")
+            await simulation.store.log.append([record_of(event, codec.encode(event), id=f"n{n}", time_us=1)])
+        await simulation.advance_to(simulation.clock.now_us() + 10_000_000)
+        assert noted == [("n0", 10.0), ("n1", 20.0), ("n2", 30.0)]
+        await simulation.crash()
+        await simulation.advance_to(simulation.clock.now_us() + 30_000_000)
+        assert len(noted) == 3
+        await simulation.stop()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("crash_at", range(0, 90, 2))
+def test_at_most_once_no_event_is_handled_twice_wherever_a_crash_strikes(crash_at: int) -> None:
+    """In order per key, each at most once; after a crash all that were not begun are handled, and ticks too."""
+    calls: list[tuple[str, str]] = []
+    service = Service("s")
+
+    @service.on(Asked, guarantee="at_most_once")
+    async def answer(event: Asked, n: State[int] = use("n")) -> Answered:
+        calls.append((event.who[0], event.who))
+        await asyncio.sleep(0)
+        return Answered(who=event.who)
+
+    @service.on(Noted)
+    async def note(event: Noted, n: State[int] = use("n")) -> None:
+        n.set((n.get() or 0) + 1)
+
+    async def main() -> None:
+        simulation = Simulation([service], options=replace(LIVE, chunk=4))
+        codec = Codec([Asked, Noted])
+        events = [Asked(who=f"{k}{n}") if n % 3 else Noted(who=f"{k}{n}") for n in range(8) for k in "abc"]
+        for n, event in enumerate(events):
+            record = record_of(event, codec.encode(event), id=f"{n:03}", time_us=n)
+            await simulation.store.log.append([msgspec.structs.replace(record, subject=event.who[0])])
+        simulation.faults.crash_at = crash_at
+        await simulation.start()
+        await simulation.run_until(100)
+        await simulation.stop()
+        assert len(calls) == len(set(calls))
+        wanted = {event.who for event in events if isinstance(event, Asked)}
+        lost = wanted - {who for _, who in calls}
+        assert len(lost) <= 1
+        for key in "abc":
+            mine = [who for k, who in calls if k == key]
+            assert mine == sorted(mine)
+
+    asyncio.run(main())
+
+
+def test_at_most_once_stopping_begins_nothing_more() -> None:
+    """What waits for its turn when a service stops is not passed: the next start handles it, and none twice."""
+    calls: list[str] = []
+    service, begun, gate = Service("s"), asyncio.Event(), asyncio.Event()
+
+    @service.on(Asked, guarantee="at_most_once")
+    async def answer(event: Asked) -> Answered:
+        calls.append(event.who)
+        begun.set()
+        await gate.wait()
+        return Answered(who=event.who)
+
+    async def main() -> None:
+        simulation = Simulation([service], options=LIVE)
+        await ask(simulation.store, "abcde")
+        await simulation.start()
+        await begun.wait()
+        await quiet(0.0)
+        stopping = asyncio.create_task(simulation.runtime.stop(drain_seconds=1000.0))
+        await quiet(0.0)
+        gate.set()
+        await stopping
+        assert calls == ["a"]
+        await simulation.crash()
+        await simulation.run_until(100)
+        assert sorted(calls) == [*"abcde"]
+        assert await answers(simulation.store) == [*"abcde"]
+        await simulation.stop()
 
     asyncio.run(main())
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tropism import App, Batch, Envelope, Event, Output, Service, State, View, count, hours, testing, use
+from tropism.core.codec import Codec, record_of
 from tropism.core.envelope import derived_id
 from tropism.core.errors import InvalidInputError
 from tropism.runtime.call import Caller
@@ -147,6 +148,39 @@ def test_ids_and_causes_of_outputs_are_derived() -> None:
             assert {f.envelope.causation_id for f in found} == {cause}
             assert {f.envelope.source for f in found} == {"books"}
             assert all(f.time == t.all(Paid)[0].time for f in found)
+
+    asyncio.run(main())
+
+
+class Returned(Event, type="returns.returned.v1", key="order"):
+    order: str
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one", "batch"])
+def test_two_facts_of_one_id_have_outputs_of_their_own(many: bool) -> None:
+    """Ids are unique in a topic only: what came of an event of another topic is no repeat, nor its cause."""
+    service = Service("books")
+
+    if many:
+
+        @service.on(Paid, Returned, emits=[Booked])
+        def book_all(events: list[Envelope[Any]]) -> list[Output]:
+            return [Output(Booked(order=type(e.data).__name__), by=e) for e in events]
+
+    else:
+
+        @service.on(Paid, Returned)
+        def book(event: Paid | Returned) -> Booked:
+            return Booked(order=type(event).__name__)
+
+    async def main() -> None:
+        async with testing.run(App("app", services=[service]), live=True) as t:
+            codec = Codec([Paid, Returned])
+            facts = [Paid(order="a"), Returned(order="a")]
+            records = [record_of(e, codec.encode(e), id="x1", time_us=1_800_000_000_000_000) for e in facts]
+            await t.simulation.store.log.append(records)
+            await t.advance(hours=1)
+            assert sorted(each.event.order for each in t.all(Booked)) == ["Paid", "Returned"]
 
     asyncio.run(main())
 

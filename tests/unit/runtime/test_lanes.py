@@ -1,12 +1,14 @@
 """Order per key, and nobody waits for anybody else's."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from tropism import App, Event, Retry, Service, State, seconds, testing, use
+from tropism.core.codec import Codec, record_of
+from tropism.testing.simulation import OPTIONS, Simulation
 
 
 class Asked(Event, type="asks.asked.v1", key="who"):
@@ -258,5 +260,32 @@ def test_an_output_that_names_no_cause_commits_with_all_that_it_came_of() -> Non
             gate.open.set()
             await t.advance()
             assert sum(f.event.n for f in t.all(Answered)) == 2
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("begin", "age"), [(0.1, 0.2), (0.7, 0.1), (0.0, 1 / 3), (1.1, 2.2)])
+def test_a_batch_that_is_not_full_starts_when_its_first_event_is_old_enough(begin: float, age: float) -> None:
+    """Also where that moment is no number of whole microseconds, or a sum of floating points is none."""
+    service = Service("s")
+    batches: list[tuple[float, int]] = []
+
+    @service.on(Asked, batch_age_seconds=age)
+    async def take(events: list[Asked]) -> None:
+        batches.append((simulation.clock.monotonic(), len(events)))
+
+    simulation = Simulation([service], options=replace(OPTIONS, live=True), start_us=1)
+
+    async def main() -> None:
+        codec = Codec([Asked])
+        await simulation.start()
+        await simulation.advance_to(1 + round(begin * 1_000_000))
+        for n in range(3):
+            event = Asked(who=f"k{n}")
+            await simulation.store.log.append([record_of(event, codec.encode(event), id=f"e{n}", time_us=1)])
+        await simulation.advance_to(1 + round((begin + age) * 1_000_000) + 1)
+        assert [count for _, count in batches] == [3]
+        assert abs(batches[0][0] - begin - age) < 2e-6
+        await simulation.stop()
 
     asyncio.run(main())

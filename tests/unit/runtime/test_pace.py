@@ -136,6 +136,7 @@ NOW_US = 1_445_412_420_000_000  # Wed, 21 Oct 2015 07:27:00 GMT
         ("nan", None),
         ("inf", None),
         ("soon", None),
+        ("Mon, 01 Jan 2020 00:00:00 +99999999999999", None),
         ("", None),
         (None, None),
     ],
@@ -169,6 +170,13 @@ class HostileError(Exception):
         raise RuntimeError(name)
 
 
+class HostileHeaders:
+    """They cannot be read."""
+
+    def items(self) -> Any:
+        raise RuntimeError("no")
+
+
 @pytest.mark.parametrize(
     ("error", "seconds"),
     [
@@ -186,6 +194,7 @@ class HostileError(Exception):
             ),
             2.0,
         ),
+        (bearing(status=429, headers=HostileHeaders()), None),
         (wrapped(wrapped(RefusalError(429, Retry_After="5"))), 5.0),
         (BusyError("no", 4.0), 4.0),
     ],
@@ -317,6 +326,23 @@ def test_patience_is_bounded() -> None:
 
     asyncio.run(main())
     assert 600 <= post.times()[-1] <= 900
+
+
+def test_patience_may_be_that_of_the_error_s_type() -> None:
+    """Also of who is busy the policy of the nearest class counts: without patience, each answer is a failure."""
+    refusals = [RefusalError(429, Retry_After="60") for _ in range(100)]
+    policy = Retry(attempts=9, by_type={BusyError: Retry(attempts=3, patience=timedelta(0))})
+    post = Post(Provider("mail"), refusals, retry=policy)
+
+    async def main() -> None:
+        async with testing.run(post.app, live=True) as t:
+            await t.publish(Sent(to="a"))
+            await t.advance(hours=1)
+            (letter,) = t.dead_letters()
+            assert letter.attempts == 3
+
+    asyncio.run(main())
+    assert 3 <= len(post.calls) <= 4
 
 
 def test_busy_without_a_provider_puts_one_key_off() -> None:
@@ -483,6 +509,8 @@ def test_two_providers_of_one_name_are_refused() -> None:
 
 
 def test_each_of_several_processes_has_its_share() -> None:
-    """Workers that share a service share the limit: together they never exceed it."""
-    share = Provider("mail", per_second=10, in_flight=3, burst=2).share(2)
+    """Workers that share a service share the limit: together they exceed it only where one call each does."""
+    share = Provider("mail", per_second=10, in_flight=3, burst=4).share(2)
     assert (share.per_second, share.in_flight, share.burst) == (5.0, 1, 2)
+    least = Provider("mail", per_second=10, in_flight=1, burst=1).share(3)
+    assert (least.in_flight, least.burst) == (1, 1)

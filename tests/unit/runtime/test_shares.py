@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -18,7 +19,7 @@ from tropism.core.codec import Codec, record_of
 from tropism.core.envelope import Record
 from tropism.core.errors import ConflictError, InvalidInputError, NotSupportedError
 from tropism.ports.platform import Platform
-from tropism.ports.state import Commit, Position, Write
+from tropism.ports.state import Commit, Lease, Position, Write
 from tropism.runtime.dividing import divide
 from tropism.runtime.handler import Tick
 from tropism.runtime.inject import use as inject
@@ -248,6 +249,63 @@ def test_a_service_is_divided_only_when_nobody_is_at_work() -> None:
             with pytest.raises(ConflictError):
                 await divide(platform_of(store), counting(), 3, holder="elsewhere")
             assert (await plan_of(store.state, "counting")).count == 2
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("died", [False, True], ids=["left", "died"])
+def test_heirs_of_a_dead_worker_are_as_careful_as_it_would_have_been(died: bool) -> None:
+    """One of the events that it had in flight may have killed it: dividing does not make that forgotten."""
+
+    async def main() -> None:
+        store = MemoryStore()
+        await store.log.create_topics({"asks": 4})
+        lease, _ = await store.state.acquire("counting", "worker", lease_seconds=0.0)
+        await store.state.commit(Commit(lease, Position(None, 0)))
+        if not died:
+            await store.state.release(lease)
+        plan = await divide(platform_of(store), counting(), 2, holder="here")
+        for share in plan.shares():
+            heir, _ = await store.state.acquire(share.consumer("counting"), "heir", lease_seconds=1.0)
+            assert heir.clean is not died
+
+    asyncio.run(main())
+
+
+class Overtaking:
+    """A state on which a service is divided anew just before its worker takes its lease."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store, self._state = store, store.state
+        self.divided = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._state, name)
+
+    async def acquire(self, consumer: str, holder: str, *, lease_seconds: float) -> tuple[Lease, Position]:
+        if consumer == "counting" and not self.divided:
+            self.divided = True
+            await divide(platform_of(self._store), counting(), 2, holder="elsewhere")
+        return await self._state.acquire(consumer, holder, lease_seconds=lease_seconds)
+
+
+def test_who_was_overtaken_while_it_started_does_no_work() -> None:
+    """A share that was divided meanwhile is nobody's: its worker leaves it, and no event is handled twice."""
+
+    async def main() -> None:
+        store = MemoryStore()
+        await store.log.create_topics({"asks": 4, "tells": 4})
+        await publish(store, *asked(50))
+        state = Overtaking(store)
+        platform = replace(platform_of(store), state=state)  # type: ignore[arg-type]
+        late = Runtime([counting()], platform, options=RuntimeOptions(holder="late", lease_seconds=0.5))
+        await late.start()
+        while not state.divided:  # noqa: ASYNC110 (its own doing)
+            await asyncio.sleep(0)
+        async with workers(store, counting, 2):
+            assert len(await answered(store, 50)) == 50
+            await late.abandon()
+        assert len(await answers(store)) == 50
 
     asyncio.run(main())
 

@@ -1,12 +1,12 @@
 """The outbox in a PostgreSQL database of the user's, as the relay sees it."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
 
-from tropism.adapters.outbox.rows import CHANNEL, COLUMNS, DEPTH, TABLE, record_of_row
+from tropism.adapters.outbox.rows import CHANNEL, COLUMNS, DEPTH, TABLE, sorted_out
 from tropism.adapters.postgres.address import address_of
 from tropism.adapters.postgres.errors import translated
 from tropism.core.errors import CorruptError, UnavailableError
@@ -43,13 +43,15 @@ class PostgresOutgoing:
         return self._shown
 
     async def waiting(self, count_max: int) -> Sequence[Waiting]:
-        """Return the first records."""
+        """Return the first records; rows that hold none are put aside."""
 
-        async def read(connection: AsyncConnection) -> Sequence[Waiting]:
-            cursor = await connection.execute(_READ.encode(), (count_max,))
-            return [Waiting(row[0], record_of_row(row[1:])) for row in await cursor.fetchall()]
+        async def read(connection: AsyncConnection) -> Sequence[Sequence[Any]]:
+            return await (await connection.execute(_READ.encode(), (count_max,))).fetchall()
 
-        return await self._run(read)
+        found, odd = sorted_out(await self._run(read))
+        for place, cause in odd.items():
+            await self.refuse(place, cause)
+        return found
 
     async def remove(self, places: Sequence[int]) -> None:
         """Forget records that are published."""

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from tropism.core.codec import Codec, record_of
+from tropism.core.codec import Codec, describe, record_of
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
+from tropism.ports.outgoing import Waiting
 
 Dialect = Literal["postgresql", "sqlite"]
 Row = Mapping[str, Any]
@@ -20,6 +21,9 @@ Statement = tuple[str, Sequence[Row]]
 TABLE = "tropism_outbox"
 CHANNEL = "tropism_outbox"
 COLUMNS = ("event_id", "type", "topic", "subject", "time_us", "data", "source", "extensions")
+
+_TYPES: Mapping[str, tuple[type, ...]] = {"time_us": (int,), "data": (bytes, memoryview)}
+"""Of the columns that are no text."""
 
 DEPTH = f"SELECT count(*) - count(refused), count(refused) FROM {TABLE}"
 
@@ -94,11 +98,30 @@ def _row(record: Record, extensions: Mapping[str, str]) -> Row:
     return dict(zip(COLUMNS, (*values, record.data, record.source, told), strict=True))
 
 
-def record_of_row(values: Sequence[Any]) -> Record:
-    """Return the record of a row's columns."""
-    id, type, topic, subject, time_us, data, source, extensions = values
+def sorted_out(rows: Iterable[Sequence[Any]]) -> tuple[list[Waiting], dict[int, str]]:
+    """Return what rows hold, and of those that hold no event, by their places, why."""
+    found: list[Waiting] = []
+    odd: dict[int, str] = {}
+    for place, *values in rows:
+        try:
+            found.append(Waiting(place, _record(values)))
+        except (msgspec.MsgspecError, TypeError, ValueError) as error:
+            fact = describe(error)
+            odd[place] = f"Cannot publish row {place}: {fact}. Correct it, then set refused to NULL."
+    return found, odd
+
+
+def _record(values: Sequence[Any]) -> Record:
+    """Return the record of a row's columns. Raises: TypeError, ValueError: anybody may write rows."""
+    columns = dict(zip(COLUMNS, values, strict=True))
+    for name, value in columns.items():
+        wanted = _TYPES.get(name, str)
+        # Columns of SQLite take what they are given.
+        if not isinstance(value, wanted):
+            raise TypeError(f"column {name!r} holds {type(value).__name__!r}")
+    id, type_, topic, subject, time_us, data, source, extensions = values
     told = msgspec.json.decode(extensions, type=dict[str, str])
-    return Record(id, type, topic, subject, time_us, bytes(data), source, told or None)
+    return Record(id, type_, topic, subject, time_us, bytes(data), source, told or None)
 
 
 def statements(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from tropism.adapters.outbox.rows import COLUMNS, DEPTH, TABLE, record_of_row
+from tropism.adapters.outbox.rows import COLUMNS, DEPTH, TABLE, sorted_out
 from tropism.core.errors import InvalidInputError, UnavailableError
 from tropism.ports.outgoing import Waiting
 
@@ -40,9 +40,11 @@ class SqliteOutgoing:
         return str(self._path.resolve())
 
     async def waiting(self, count_max: int) -> Sequence[Waiting]:
-        """Return the first records."""
-        rows = await self._run(lambda sql: sql.execute(_READ, (count_max,)).fetchall())
-        return [Waiting(row[0], record_of_row(row[1:])) for row in rows]
+        """Return the first records; rows that hold none are put aside."""
+        found, odd = sorted_out(await self._run(lambda sql: sql.execute(_READ, (count_max,)).fetchall()))
+        for place, cause in odd.items():
+            await self.refuse(place, cause)
+        return found
 
     async def remove(self, places: Sequence[int]) -> None:
         """Forget records that are published."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from tropism.core.envelope import Record, Stored, derived_id
+from tropism.core.event import topic_of
 from tropism.ports.log import Log
 from tropism.ports.state import State, Write
 from tropism.runtime.dead import redrive_topic
@@ -29,11 +30,12 @@ class Told(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Again(msgspec.Struct, frozen=True, array_like=True):
-    """A redriven event: of which one, when that was, and for whom."""
+    """A redriven event: of which one, when that was, for whom, and in which topic the first one lies."""
 
     of: str
     time_us: int
     handler: str
+    topic: str = ""
 
 
 async def keep_inputs(service: str, log: Log, span: Span, keeper: Keeper) -> None:
@@ -48,7 +50,8 @@ async def keep_inputs(service: str, log: Log, span: Span, keeper: Keeper) -> Non
 
 def _again(record: Record) -> Write:
     extensions = record.extensions or {}
-    again = _Again(extensions.get("redriveof", ""), record.time_us, extensions.get("redrivehandler", ""))
+    of, handler = extensions.get("redriveof", ""), extensions.get("redrivehandler", "")
+    again = _Again(of, record.time_us, handler, topic_of(record.type))
     return Write(INPUTS, record.id, msgspec.msgpack.encode(again))
 
 
@@ -106,6 +109,8 @@ def _is_timed(cause: str, span: Span) -> bool:
 def _first_id(id: str, cause: str, again: _Again) -> str:
     """Return which id an output of a redriven event would have, had the event been handled at once."""
     for ordinal in range(ORDINALS_MAX):
-        if derived_id(cause, again.handler, ordinal, again.time_us) == id:
-            return derived_id(again.of, again.handler, ordinal, again.time_us)
+        # Where a handler takes events of several topics, the topic goes before the id.
+        for among in ("", f"{again.topic}/"):
+            if derived_id(f"{among}{cause}", again.handler, ordinal, again.time_us) == id:
+                return derived_id(f"{among}{again.of}", again.handler, ordinal, again.time_us)
     return id
