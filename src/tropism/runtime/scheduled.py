@@ -7,6 +7,7 @@ import msgspec
 
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event, key_of
+from tropism.core.forms import encoded, form_of
 from tropism.core.time import instant_us, moment
 from tropism.runtime.later import Cancel, Later
 from tropism.runtime.service import Service
@@ -34,7 +35,7 @@ class Withdrawn(Event, type="delayed.withdrawn.v1", key="subject"):
 
 def scheduled(event: Event, at: datetime, *, name: str | None = None) -> Scheduled:
     """Return what publishes an event at a moment, where the app has the service ``delayed``."""
-    data = msgspec.Raw(msgspec.json.encode(event))
+    data = msgspec.Raw(encoded(event))
     return Scheduled(
         subject=key_of(event), kind=type(event).event_type, data=data, due_us=instant_us(at), name=name
     )
@@ -52,7 +53,7 @@ def delayed(*kinds: type[Event]) -> Service:
 
     @service.on(Scheduled, emits=kinds)
     def keep(event: Scheduled) -> Later[Any]:
-        found = msgspec.json.decode(event.data, type=_known(known, event.kind))
+        found = form_of(_known(known, event.kind)).decode(bytes(event.data))
         return Later(found, at=moment(event.due_us), name=event.name)
 
     @service.on(Withdrawn)

@@ -281,6 +281,20 @@ def test_live_a_straggler_does_not_reopen_what_was_closed() -> None:
     run(app, steps, live=True, partitions=64)
 
 
+def test_live_a_straggler_between_windows_is_in_none_and_is_no_failure() -> None:
+    """Windows may be shorter than the time from one to the next: what lies between them is in none."""
+    read = view(sliding(minutes(1), every=hours(1)), lateness=minutes(5), beyond_lateness="dead_letter")
+
+    async def steps(t: Run) -> None:
+        await t.advance_to(at(200))
+        await t.publish(Sold(id="between"), at=at(90))
+        await t.advance(hours=1)
+        assert t.all(Summed) == []
+        assert t.dead_letters() == []
+
+    run(closing(read), steps, live=True, partitions=64)
+
+
 def test_a_failing_handler_of_closed_windows_leaves_a_dead_letter_that_can_be_redriven() -> None:
     """It is tried like any other; redriven, it is told the same of the window."""
     broken = [True]

@@ -156,7 +156,7 @@ class FormattedLog:
             raise Misfit(f"the schema of subject {subject!r} is {registered.type}, or cannot be used")
         try:
             value = msgspec.json.decode(record.data)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise Misfit("its data is no JSON") from None
         return framed(registered.id, payloads.encode(value, record.type))
 
