@@ -161,7 +161,7 @@ def _told(headers: Mapping[str, str]) -> tuple[int, int] | None:
 
 
 def _foreign(headers: Mapping[str, str], said: str | None) -> tuple[int, int]:
-    """Return the same of a message that somebody else put there: known when the server took it, at the latest."""
+    """Return the same of a message that somebody else put there: known when the server took it."""
     taken_us = _taken_us(headers)
     try:
         time_us = parse_iso(said) if said else taken_us
