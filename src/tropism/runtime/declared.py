@@ -138,8 +138,9 @@ async def _check_views(state: State, service: Service, known: Mapping[str, Decla
 
 def _kept(view: View) -> str:
     """Return what decides how a view's rows are stored."""
-    columns = [f"{name}={each.kind}({each.window})" for name, each in view.columns.items()]
-    return f"{','.join(kind.event_type for kind in view.on)}: {', '.join(columns)}"
+    columns = [f"{name}={each.kind}({each.span or each.window})" for name, each in view.columns.items()]
+    late = "" if view.lateness_us is None else f"; late by {view.lateness_us} us"
+    return f"{','.join(kind.event_type for kind in view.on)}: {', '.join(columns)}{late}"
 
 
 def _states_of(service: Service) -> dict[str, object]:
