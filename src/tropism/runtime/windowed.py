@@ -12,7 +12,7 @@ from tropism.runtime.entries import Entries
 from tropism.runtime.folding import columns_of, taken
 from tropism.runtime.late import Late
 from tropism.runtime.view import Reader, View
-from tropism.runtime.windows import Entry, Session, Spec, spec_of
+from tropism.runtime.windows import Entry, Session, Spec, instant, spec_of
 
 
 class LateError(InvalidInputError):
@@ -90,7 +90,7 @@ class Windowed:
     def _time_us(self, event: Any, known_us: int, record: Record) -> int:
         if self.view.lateness_us is None:
             return known_us
-        return record.time_us if self.view.at is None else int(self.view.at(event))
+        return record.time_us if self.view.at is None else instant(self.view.at(event))
 
     def _note(self, key: str, time_us: int) -> None:
         self.changed.add(key)

@@ -90,6 +90,14 @@ def test_other_products_messages_are_read_as_well_as_they_can_be():
         assert (found.id, found.type, found.data) == ("t/1/3", "t.unknown.v1", b"")
 
 
+@pytest.mark.parametrize("time", [b"9" * 30, b"-" + b"9" * 30, b"9" * 5000, b"soon", b""])
+def test_a_time_that_cannot_be_is_not_taken_over(time):
+    """A header of ours with nonsense in it makes a message of somebody else's, known when the broker took it."""
+    headers = [("ce_id", b"a"), ("ce_source", b"/x"), ("ce_type", b"t.a.v1"), ("tropism_time_us", time)]
+    found = stored_of(message(b"k", b"{}", headers), "t", 0)
+    assert (found.record.type, found.record.id, found.known_us) == ("t.unknown.v1", "t/1/3", 5000)
+
+
 def test_known_is_never_before_the_record_the_broker_or_the_one_in_front():
     record = Record("a", "o.p.v1", "o", "k", 7_000, b"{}")
     key, value, headers = encoded(record)
