@@ -19,13 +19,13 @@ import msgspec
 from tropism.core.time import MICROSECONDS, to_us
 from tropism.runtime.series import Series
 from tropism.runtime.view import Aggregate, Reader, View
-from tropism.runtime.windows import FAR_US, instant
+from tropism.runtime.windows import FAR_US, instant, text_key
 
 SUMMED = ("mean", "total")
 
 SUMMED_MAX = 2.0**62
 """A window's sum is the difference of two running totals, which have 16 digits: one value of 1e300 would make
-every later sum of its key nothing, and two of 1e308 no number. Nanoseconds since 1970 are within the bound."""
+all later sums of its key nothing, and two of 1e308 no number. Nanoseconds since 1970 are within the bound."""
 
 
 class Moment:
@@ -74,6 +74,7 @@ def _function(source: str) -> Callable[..., tuple[Any, Any]]:
         "bisect_right": bisect_right,
         "finite": _finite,
         "instant": instant,
+        "text_key": text_key,
         "storable": _storable,
         "new": tuple.__new__,
     }
@@ -122,6 +123,8 @@ def _add(view: View, sums: int, lasts: int) -> list[str]:
         "        key = by(event)",
         "        if key is None:",
         "            return",
+        "        if key.__class__ is not str:",
+        "            key = text_key(key)",
     ]
     if view.at is not None:
         lines += [

@@ -12,7 +12,7 @@ from tropism.runtime.entries import Entries
 from tropism.runtime.folding import columns_of, taken
 from tropism.runtime.late import Late
 from tropism.runtime.view import Reader, View
-from tropism.runtime.windows import Entry, Session, Spec, instant, spec_of
+from tropism.runtime.windows import Entry, Session, Spec, instant, spec_of, text_key
 
 
 class LateError(InvalidInputError):
@@ -71,6 +71,7 @@ class Windowed:
         key = self.view.by(event)
         if key is None:
             return False
+        key = text_key(key)
         time_us = self._time_us(event, known_us, record)
         behind_us = known_us - time_us
         is_late = behind_us > self._lateness_us

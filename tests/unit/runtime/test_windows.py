@@ -19,6 +19,7 @@ from tropism import (
     View,
     age,
     count,
+    distinct,
     first,
     hours,
     last,
@@ -36,6 +37,7 @@ from tropism import (
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError
 from tropism.core.time import MICROSECONDS, instant_us
+from tropism.runtime import tables
 from tropism.runtime.late import late_of
 from tropism.runtime.windowed import Windowed
 from tropism.testing.run import START, Run
@@ -335,6 +337,60 @@ def test_a_tick_comes_after_the_windows_that_close_at_its_moment() -> None:
         assert t.only(Told).event.values == [1]
 
     run(App("shop", services=[service]), steps)
+
+
+class Odd(Event, type="odds.odd.v1", key="id"):
+    id: str
+    value: Any
+
+
+@pytest.mark.parametrize(
+    ("declare", "bad", "why"),
+    [
+        (lambda: {"by": lambda e: e.value, "window": hours(1), "n": count()}, 5, "a key is text"),
+        (lambda: {"by": lambda e: e.value, "window": tumbling(hours(1)), "n": count()}, 5, "a key is text"),
+        (lambda: {"by": _all, "window": tumbling(hours(1)), "n": distinct(_value)}, 2**70, "ints"),
+        (lambda: {"by": _all, "window": hours(1), "at": _value, "n": count()}, 2**70, "further from 1970"),
+        (
+            lambda: {"by": _all, "window": hours(1), "at": _value, "lateness": hours(1), "n": count()},
+            -(2**70),
+            "further from 1970",
+        ),
+    ],
+    ids=["key", "key of windows", "distinct", "time", "time of windows"],
+)
+def test_what_cannot_be_stored_is_refused_one_by_one_and_stops_nothing(
+    declare: Callable[[], Any], bad: Any, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that is no text, or a number beyond 64 bits, is a dead letter of the view, and no failing commit."""
+    monkeypatch.setattr(tables, "STORED_EVERY", 1)
+    read = View("v", Odd, **declare())
+    service = Service("telling")
+
+    @service.on(Odd)
+    def tell(odd: Odd, reader: Reader = use(read)) -> Told:
+        return Told(id=odd.id, values=[])
+
+    async def steps(t: Run) -> None:
+        for number, value in enumerate(("a" if "key" in why else 1, bad, "b" if "key" in why else 2)):
+            await t.publish(Odd(id=f"{number}", value=value))
+        await t.advance(hours=1)
+        await t.crash()
+        await t.advance(hours=1)
+        assert len(t.all(Told)) == 3
+        (letter,) = t.dead_letters()
+        assert why in letter.cause
+        assert str(bad) not in letter.cause
+
+    run(App("shop", services=[service]), steps)
+
+
+def _all(_: Any) -> str:
+    return "all"
+
+
+def _value(odd: Odd) -> Any:
+    return odd.value
 
 
 def test_what_nobody_asks_for_any_more_is_forgotten() -> None:

@@ -144,7 +144,7 @@ def _time_us(headers: dict[str, Any]) -> int:
 
 
 def _far_us(text: bytes) -> int:
-    """Return a time that no calendar tells. Raises: ValueError if it is beyond 64 bits, as no time of ours is."""
+    """Return a time that no calendar tells. Raises: ValueError beyond 64 bits, as none of ours is."""
     found = int(text[:21])
     if not -(2**63) < found < 2**63:
         raise ValueError("beyond 64 bits")
