@@ -90,7 +90,7 @@ def test_other_products_messages_are_read_as_well_as_they_can_be():
         assert (found.id, found.type, found.data) == ("t/1/3", "t.unknown.v1", b"")
 
 
-@pytest.mark.parametrize("time", [b"9" * 30, b"-" + b"9" * 30, b"9" * 5000, b"soon", b""])
+@pytest.mark.parametrize("time", [b"9" * 30, b"-" + b"9" * 30, b"9" * 5000, b"soon", b"", None])
 def test_a_time_that_cannot_be_is_not_taken_over(time):
     """A header of ours with nonsense in it makes a message of somebody else's, known when the broker took it."""
     headers = [("ce_id", b"a"), ("ce_source", b"/x"), ("ce_type", b"t.a.v1"), ("tropism_time_us", time)]

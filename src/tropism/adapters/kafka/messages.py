@@ -143,9 +143,9 @@ def _time_us(headers: dict[str, Any]) -> int:
     return parse_iso(text.decode())
 
 
-def _far_us(text: bytes) -> int:
+def _far_us(text: bytes | None) -> int:
     """Return a time that no calendar tells. Raises: ValueError beyond 64 bits, as none of ours is."""
-    found = int(text[:21])
+    found = int((text or b"")[:21])
     if not -(2**63) < found < 2**63:
         raise ValueError("beyond 64 bits")
     return found
