@@ -14,6 +14,9 @@ from tropism.runtime.late import Late
 from tropism.runtime.view import Reader, View
 from tropism.runtime.windows import Entry, Session, Spec, instant, spec_of, text_key
 
+AHEAD_MAX = 1000
+"""So many keys whose newest entry lies ahead are passed over at a time, to forget those behind them."""
+
 
 class LateError(InvalidInputError):
     """An event became known later than its view's lateness allows."""
@@ -188,11 +191,17 @@ class Windowed:
     def _forget_idle(self, low_us: int) -> None:
         """Forget the keys that nothing came under for longer than anything is asked for."""
         horizon_us = self._horizon_us(low_us)
-        while self._touched:
+        ahead = 0
+        while self._touched and ahead < AHEAD_MAX:
             key = next(iter(self._touched))
             kept = self.series[key]
             if kept.all and kept.newest_us >= horizon_us:
-                return
+                if kept.newest_us <= low_us:
+                    return
+                # It lies ahead, where those that were touched after it may not: it waits behind them.
+                self._touched[key] = self._touched.pop(key)
+                ahead += 1
+                continue
             del self._touched[key], self.series[key]
             self.changed.add(key)
 

@@ -71,6 +71,13 @@ def test_no_redirect_is_followed_and_retry_after_is_handed_on():
     assert len(seen) == 2
 
 
+def test_cookies_are_not_kept():
+    """Who answers cannot make later requests carry, or grow by, what it says."""
+    sets = b"HTTP/1.1 204 Fine\r\nset-cookie: a=b; path=/\r\ncontent-length: 0\r\n\r\n"
+    _, seen = answered(sets, sets)
+    assert all(b"cookie" not in request.lower() for request in seen)
+
+
 def test_an_endless_answer_is_not_read_to_its_end():
     large = b"x" * (ANSWER_BYTES_MAX + 10)
     (answer,), _ = answered(b"HTTP/1.1 200 OK\r\ncontent-length: 999999999\r\n\r\n" + large)

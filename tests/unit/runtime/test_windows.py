@@ -408,6 +408,19 @@ def test_what_nobody_asks_for_any_more_is_forgotten() -> None:
     assert len(table.series["south5"].all) <= 600
 
 
+def test_a_key_far_ahead_keeps_no_other_in_memory() -> None:
+    """An entry that counts from a time to come stays; keys that came after it are forgotten all the same."""
+    table = Windowed(view(tumbling(minutes(1)), at=lambda e: e.amount * MICROSECONDS, lateness=minutes(1)))
+    for second in [10**9, *range(3600)]:
+        record = Record(f"{second}", Sold.event_type, "sales", "x", 0, b"")
+        sold = Sold(id="x", shop=f"shop{second}", amount=second)
+        table.add(sold, min(second, 3600) * MICROSECONDS, record)
+        table.trim(min(second, 3600) * MICROSECONDS, set(table.changed))
+        table.changed.clear()
+    assert len(table.series) < 300
+    assert f"shop{10**9}" in table.series
+
+
 REFUSED = [
     (lambda: view(tumbling(hours(0))), "Cannot tumble by 0:00:00"),
     (lambda: view(sliding(hours(1), every=hours(-1))), "Cannot slide by -1 day"),

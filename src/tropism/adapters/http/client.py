@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
@@ -25,6 +26,8 @@ class HttpPost:
             headers=dict(headers),
             timeout=timeout_seconds,
             follow_redirects=False,
+            # Events have nothing to do with each other, and whoever answers may not make requests grow.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             limits=httpx.Limits(max_connections=count_max, max_keepalive_connections=count_max),
         )
 
