@@ -16,6 +16,7 @@ from tropism.core.codec import record_of
 from tropism.core.errors import InvalidInputError, NotSupportedError
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Position
+from tropism.runtime import declared
 from tropism.runtime.dead import dead_letters
 from tropism.runtime.declared import KEPT_MAX, declarations, declare
 from tropism.runtime.dividing import divide
@@ -464,6 +465,41 @@ def test_a_view_of_other_windows_is_refused_where_it_is_stored(before, after):
         await deployment.publish(Added(cart="c9", n=9))
         assert deployment.noted()["c9"][0][0] == 9
         await again.stop(drain_seconds=0)
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(("lateness", "is_taken"), [(hours(1), True), (None, False)])
+def test_a_view_declared_before_windows_were_told_goes_on_unless_it_is_none_of_windows(
+    lateness, is_taken, monkeypatch
+):
+    """Who stored it said less of it: entries are taken for its own, and running totals never for entries."""
+
+    def viewing(lateness):
+        service = Service("carts")
+        view = View("recent", Added, by=lambda e: "all", window=days(2), lateness=lateness, n=count())
+
+        @service.on(Added)
+        def note(added: Added, recent: Reader = use(view)) -> Noted:
+            return Noted(cart=added.cart, n=added.n, count=recent("all")[0] or 0)
+
+        return service
+
+    async def check():
+        deployment = Deployment()
+        with monkeypatch.context() as older:
+            older.setattr(declared, "_kept", declared._kept_once)
+            first = await deployment.start(viewing(lateness), holder="old")
+            await deployment.publish(*added(0, 4, 4))
+            await first.stop(drain_seconds=0)
+        second = await deployment.start(viewing(hours(1)), holder="new")
+        if is_taken:
+            await deployment.publish(Added(cart="c9", n=9))
+            assert deployment.noted()["c9"][0][0] == 9
+        else:
+            with pytest.raises(InvalidInputError, match="its view 'recent' is stored with other"):
+                await second.wait()
+        await second.stop(drain_seconds=0)
 
     asyncio.run(check())
 

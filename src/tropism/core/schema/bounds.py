@@ -53,13 +53,16 @@ def _byte_breaks(reader: Schema, writer: Schema, path: str) -> Iterator[Break]:
 
 
 def _decimal_breaks(reader: Schema, writer: Schema, path: str) -> Iterator[Break]:
-    for word, told in ((DIGITS, "digits"), (DECIMALS, "decimals")):
-        if reader.get(word, inf) < writer.get(word, inf):
-            yield Break(path, "bound", f"wants {reader[word]} {told} at most and may have more")
-    if {DIGITS, DECIMALS} <= reader.keys() & writer.keys():
-        most, given = (each[DIGITS] - each[DECIMALS] for each in (reader, writer))
-        if most < given:
-            yield Break(path, "bound", f"wants {most} digits before the point and may have {given}")
+    most, given = ([_bound(each.get(word)) for word in (DIGITS, DECIMALS)] for each in (reader, writer))
+    for wanted, may_have, told in zip(most, given, ("digits", "decimals"), strict=True):
+        if wanted < may_have:
+            yield Break(path, "bound", f"wants {wanted} {told} at most and may have more")
+    if inf not in {*most, *given} and most[0] - most[1] < given[0] - given[1]:
+        yield Break(path, "bound", f"wants fewer digits before the point than {given[0] - given[1]}")
+
+
+def _bound(size: int | None) -> float:
+    return inf if size is None else size
 
 
 def _number_breaks(reader: Schema, writer: Schema, path: str) -> Iterator[Break]:
@@ -99,7 +102,7 @@ def _words(schema: Schema, ending: str) -> str:
 
 def holds(schema: Schema, value: Any) -> bool:
     """Say whether a value surely keeps the bounds of a schema of its type."""
-    if any(word in schema for word in (*EXACT, DIGITS, DECIMALS, "multipleOf")):
+    if any(schema.get(word) is not None for word in (*EXACT, DIGITS, DECIMALS, "multipleOf")):
         return False
     if isinstance(value, int | float) and not isinstance(value, bool):
         exactly = {"type": "number", "minimum": value, "maximum": value}

@@ -31,8 +31,8 @@ def _overriding(base: Any, name: str) -> Any:
 
 
 def _decimal(_: Any, core: Any, schema: Schema) -> Schema:
-    sizes = {DIGITS: core.get("max_digits"), DECIMALS: core.get("decimal_places")}
-    told = {word: size for word, size in sizes.items() if size is not None}
+    # Also where there are none: schemas of before these words were told can then be known by their absence.
+    told = {DIGITS: core.get("max_digits"), DECIMALS: core.get("decimal_places")}
     for each in schema.get("anyOf", [schema]):
         each.update(told | ({"format": "decimal"} if each.get("type") == "string" else {}))
     return schema

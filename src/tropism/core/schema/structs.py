@@ -12,7 +12,7 @@ from msgspec import NODEFAULT
 from msgspec import inspect as mi
 
 from tropism.core.errors import InvalidInputError
-from tropism.core.schema.bounds import MAX_BYTES, MIN_BYTES
+from tropism.core.schema.bounds import DECIMALS, DIGITS, MAX_BYTES, MIN_BYTES
 
 Schema = dict[str, Any]
 
@@ -25,7 +25,7 @@ _PLAIN: dict[type, Schema] = {
     mi.DateType: {"type": "string", "format": "date"},
     mi.TimeDeltaType: {"type": "string", "format": "duration"},
     mi.UUIDType: {"type": "string", "format": "uuid"},
-    mi.DecimalType: {"type": "string", "format": "decimal"},
+    mi.DecimalType: {"type": "string", "format": "decimal", DIGITS: None, DECIMALS: None},
 }
 _BOUNDS = {
     "ge": "minimum",
