@@ -38,12 +38,6 @@ def _decimal(_: Any, core: Any, schema: Schema) -> Schema:
     return schema
 
 
-def _str(_: Any, core: Any, schema: Schema) -> Schema:
-    # Of a text that is only blanks, nothing is left to be long enough, or to match.
-    bound = core.get("strip_whitespace") and schema.keys() & {"minLength", "pattern"}
-    return schema | ({"x-stripped": True} if bound else {})
-
-
 def _date(_: Any, core: Any, schema: Schema) -> Schema:
     return schema | ({"x-must-be": core["now_op"]} if core.get("now_op") else {})
 
@@ -74,7 +68,6 @@ def _dict(self: Any, core: Any, schema: Schema) -> Schema:
 
 
 _EXACT = {
-    "str_schema": _str,
     "date_schema": _date,
     "complex_schema": _complex,
     "decimal_schema": _decimal,
