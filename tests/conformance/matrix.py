@@ -1,11 +1,14 @@
 """Every adapter, by port: the explicit list that conformance runs over."""
 
+import atexit
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
+from tests.confluent_registry import StandInRegistry
 from tests.kafka_servers import mock_servers, noida, url_of
 from tests.nats_server import shared_server
 from tests.servers import postgres_url
@@ -180,6 +183,23 @@ async def process_compute():
         await compute.close()
 
 
+@cache
+def registry():
+    """Return the registry of schemas of this run of the tests."""
+    served = StandInRegistry()
+    atexit.register(served.close)
+    return served
+
+
+def avro(**more):
+    """Return the URL of a log whose topics are in Avro, by a schema that takes what the laws append."""
+    prefix = f"t{uuid4().hex[:12]}."
+    for topic in ("orders", "bills"):
+        placed = {"type": "record", "name": "placed", "fields": []}
+        registry().register(f"{prefix}{topic}-value", ["long", placed])
+    return noida().url(prefix=prefix, registry=registry().url, avro="orders,bills", **more)
+
+
 class KafkaStore:
     """A log on Kafka, and the state that commits with it."""
 
@@ -187,13 +207,16 @@ class KafkaStore:
         self.log, self.state = log, log.state
 
 
-@asynccontextmanager
-async def kafka_store():
-    log = await open_kafka(noida().url(transactions="true"))
-    try:
-        yield KafkaStore(log)
-    finally:
-        await log.close()
+def kafka_store(url):
+    @asynccontextmanager
+    async def store():
+        log = await open_kafka(url(transactions="true"))
+        try:
+            yield KafkaStore(log)
+        finally:
+            await log.close()
+
+    return store
 
 
 STORES = {
@@ -202,7 +225,8 @@ STORES = {
     "sqlite, through its owner": sqlite_through_its_owner,
     "postgres": postgres_store,
     "postgres, two at once": postgres_beside_another,
-    "kafka": kafka_store,
+    "kafka": kafka_store(lambda **more: noida().url(**more)),
+    "kafka, transactions in avro": kafka_store(avro),
 }
 
 
@@ -219,6 +243,7 @@ def kafka_log(url):
 
 
 KAFKA_LOGS = {
+    "kafka, avro": kafka_log(avro),
     "kafka": kafka_log(lambda: noida().url()),
     "kafka, transactions": kafka_log(lambda: noida().url(transactions="true")),
     "kafka, structured": kafka_log(lambda: noida().url(mode="structured")),
@@ -233,7 +258,10 @@ LOGS = {
 }
 
 _CHOOSES = "its topics all have four partitions, made on demand: it cannot create them otherwise"
+_FITS = {"check_records_return_as_they_were": "its data must be JSON, and what the schema has a place for"}
 KNOWN_DEVIATIONS = {
+    "kafka, avro": _FITS,
+    "kafka, transactions in avro": _FITS,
     "kafka, mock of three brokers": {
         "check_topics_are_created_with_their_partitions": _CHOOSES,
         "check_partitions_cannot_change": _CHOOSES,

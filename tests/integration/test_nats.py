@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 
 import msgspec
+import nats
 import pytest
 from tests.integration.apart import ordered
 from tests.nats_server import NatsServer, shared_server
@@ -336,5 +337,45 @@ def test_a_thousand_events_have_their_effect_once_though_broker_and_worker_are_k
                 assert await store.state.scan(f"{service}/outbox") == []
         finally:
             await store.close()
+
+    asyncio.run(check())
+
+
+FOREIGN = (
+    {"Status": "204"},
+    {"Status": "200 OK", "Nats-Sequence": "x", "Nats-Num-Pending": "x", "Nats-Time-Stamp": "x"},
+    {"Tropism-Times": "yesterday"},
+    {"Tropism-Times": f"{'9' * 30} {'9' * 30}"},
+    {"Tropism-Times": "5 6"},
+    {"ce-id": "a", "ce-time": "2001-01-01T00:00:00Z"},
+    {"ce-id": "b", "ce-time": "soon"},
+    {"Content-Type": "application/cloudevents+json"},
+)
+"""Headers that mean something to the server, to its client or to us, said by somebody else."""
+
+
+def test_whatever_others_put_into_a_stream_is_read_and_holds_up_nothing():
+    """All is read, in any pages, by every reader alike; and nothing is known before what lies in front of it."""
+
+    async def check():
+        async with opened(shared_server(), prefix="foreign", partitions=1) as log:
+            client = await nats.connect(shared_server().url)
+            for number, headers in enumerate(FOREIGN):
+                await log.append([record(f"{number}", "k")])
+                body = b"[" * 5000 if "Content-Type" in headers else b"{}"
+                await client.jetstream().publish("foreign.log.orders.0", body, headers=headers)
+            await log.append([record("last", "k")])
+            await client.close()
+            where, count = ("orders", 0), 2 * len(FOREIGN) + 1
+            found = (await log.read({where: 0}, count_max=100))[where]
+            known = [each.known_us for each in found]
+            assert [each.offset for each in found] == list(range(count))
+            assert known == sorted(known)
+            one_by_one = [(await log.read({where: n}, count_max=1))[where][0] for n in range(count)]
+            # What says when it was known is not believed, where it says nothing that can be.
+            lied = 2 * FOREIGN.index({"Tropism-Times": "5 6"}) + 1
+            assert [e for n, e in enumerate(one_by_one) if n != lied] == [
+                e for n, e in enumerate(found) if n != lied
+            ]
 
     asyncio.run(check())

@@ -10,12 +10,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tropism import Event, Reader, Service, State, View, count, hours, last, use
+from tropism import Event, Reader, Service, State, View, count, days, hours, last, session, tumbling, use
 from tropism.adapters.memory import MemoryBlobs, MemoryCompute, MemoryStore, VirtualClock
 from tropism.core.codec import record_of
 from tropism.core.errors import InvalidInputError, NotSupportedError
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Position
+from tropism.runtime import declared
 from tropism.runtime.dead import dead_letters
 from tropism.runtime.declared import KEPT_MAX, declarations, declare
 from tropism.runtime.dividing import divide
@@ -417,6 +418,87 @@ def test_a_view_of_other_columns_is_refused_where_it_is_stored():
         await deployment.publish(Added(cart="c9", n=9))
         assert deployment.noted()["c9"][0][0] == 9
         assert await deployment.letters() == []
+        await second.stop(drain_seconds=0)
+
+    asyncio.run(check())
+
+
+LATE = {"window": tumbling(days(3)), "lateness": days(2)}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"window": days(2)}, {"window": days(2), "lateness": hours(1)}),
+        ({"window": days(2)}, {"window": days(3)}),
+        (LATE, {**LATE, "lateness": days(3)}),
+        (LATE, {**LATE, "window": tumbling(days(4))}),
+        (LATE, {**LATE, "window": tumbling(days(3), offset=hours(1))}),
+        (LATE, {**LATE, "window": session(days(3))}),
+        ({**LATE, "window": session(days(3))}, {**LATE, "window": session(days(4))}),
+    ],
+    ids=["lateness", "size", "later", "tumbling", "offset", "session", "gap"],
+)
+def test_a_view_of_other_windows_is_refused_where_it_is_stored(before, after):
+    """What its windows then needed no more is forgotten: wider or other ones would be read with holes."""
+
+    def viewing(**declared):
+        service = Service("carts")
+        view = View("recent", Added, by=lambda e: "all", n=count(), **declared)
+
+        @service.on(Added)
+        def note(added: Added, recent: Reader = use(view)) -> Noted:
+            return Noted(cart=added.cart, n=added.n, count=recent("all")[0] or 0)
+
+        return service
+
+    async def check():
+        deployment = Deployment()
+        first = await deployment.start(viewing(**before), holder="old")
+        await deployment.publish(*added(0, 4, 4))
+        await first.stop(drain_seconds=0)
+        broken = await deployment.start(viewing(**after), holder="new")
+        with pytest.raises(InvalidInputError, match="its view 'recent' is stored with other"):
+            await broken.wait()
+        await broken.stop(drain_seconds=0)
+        again = await deployment.start(viewing(**before), holder="same")
+        await deployment.publish(Added(cart="c9", n=9))
+        assert deployment.noted()["c9"][0][0] == 9
+        await again.stop(drain_seconds=0)
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(("lateness", "is_taken"), [(hours(1), True), (None, False)])
+def test_a_view_declared_before_windows_were_told_goes_on_unless_it_is_none_of_windows(
+    lateness, is_taken, monkeypatch
+):
+    """Who stored it said less of it: entries are taken for its own, and running totals never for entries."""
+
+    def viewing(lateness):
+        service = Service("carts")
+        view = View("recent", Added, by=lambda e: "all", window=days(2), lateness=lateness, n=count())
+
+        @service.on(Added)
+        def note(added: Added, recent: Reader = use(view)) -> Noted:
+            return Noted(cart=added.cart, n=added.n, count=recent("all")[0] or 0)
+
+        return service
+
+    async def check():
+        deployment = Deployment()
+        with monkeypatch.context() as older:
+            older.setattr(declared, "_kept", declared._kept_once)
+            first = await deployment.start(viewing(lateness), holder="old")
+            await deployment.publish(*added(0, 4, 4))
+            await first.stop(drain_seconds=0)
+        second = await deployment.start(viewing(hours(1)), holder="new")
+        if is_taken:
+            await deployment.publish(Added(cart="c9", n=9))
+            assert deployment.noted()["c9"][0][0] == 9
+        else:
+            with pytest.raises(InvalidInputError, match="its view 'recent' is stored with other"):
+                await second.wait()
         await second.stop(drain_seconds=0)
 
     asyncio.run(check())

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar
 
-import msgspec
-
 from tropism.adapters.http.sending import Answer, Mode, Post, check_answer, check_url, request_of
 from tropism.core.envelope import Envelope, Record
 from tropism.core.errors import InvalidInputError, NotSupportedError, UnavailableError
 from tropism.core.event import Event
+from tropism.core.forms import encoded
 from tropism.ports.clock import Clock
 from tropism.runtime.handler import Handler, Injection, Shape
 from tropism.runtime.hops import HOPS, HOPS_MAX, check_budget, hops_of, too_far
@@ -99,7 +98,7 @@ def _record(envelope: Envelope[Any], hops: int) -> Record:
         "",
         envelope.subject,
         envelope.time_us,
-        msgspec.json.encode(envelope.data),
+        encoded(envelope.data),
         envelope.source,
         extensions,
     )

@@ -11,6 +11,9 @@ from tropism.core.event import Event, is_event_type, key_of
 from tropism.core.forms import Form, form_of
 from tropism.core.upcast import Upcast, chains, upcast
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises of bytes that it cannot take: of a thousand brackets in a row, the last of these."""
+
 
 class Codec:
     """Encodes and decodes the event types of one app: JSON payloads, decoders made once.
@@ -61,7 +64,7 @@ class Codec:
         cls, steps = self.older[record.type]
         try:
             data = upcast(record.data, steps)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise InvalidInputError(
                 f"Cannot read event {record.id!r} of type {record.type!r} as {cls.event_type!r}: "
                 f"{describe(error)}. Mend the upcast, then redrive the event."
@@ -84,7 +87,7 @@ class Codec:
             )
         try:
             return form.decode(record.data)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise InvalidInputError(
                 f"Cannot decode event {record.id!r} of type {record.type!r}: {describe(error)}. "
                 f"Publish what the type declares, or redrive it after a fix."
@@ -124,7 +127,7 @@ class Codec:
             data = form.encode(event)
             if checked:
                 form.decode(data)
-        except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
             raise InvalidInputError(
                 f"Cannot publish event type {type(event).event_type!r}: {describe(error)}. "
                 f"Construct it with values that fit its fields."
@@ -154,4 +157,6 @@ def describe(error: Exception) -> str:
         return "the bytes are not JSON"
     if isinstance(error, UnicodeDecodeError):
         return "the bytes are not UTF-8"
+    if isinstance(error, RecursionError):
+        return "the payload is nested too deeply"
     return f"{type(error).__name__}: {error}".rstrip(".")

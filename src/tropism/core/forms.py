@@ -48,6 +48,12 @@ def form_of(kind: type) -> Form:
     return Form(_contained(kind, decode) if hasattr(kind, "__post_init__") else decode, _ENCODE)
 
 
+def encoded(instance: Any) -> bytes:
+    """Return an instance of such a class as JSON, as its class is written."""
+    kind = type(instance)
+    return _pydantic_form(kind).encode(instance) if is_pydantic(kind) else _ENCODE(instance)
+
+
 def fields_of(kind: Any) -> tuple[Field, ...]:
     """Return the fields of a class."""
     if hasattr(kind, "__struct_fields__"):

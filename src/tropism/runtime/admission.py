@@ -46,7 +46,7 @@ class _Plan(NamedTuple):
 
 _IGNORED = _Plan()
 
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Admission:

@@ -87,8 +87,9 @@ class Closer:
             return False
         if time_us < self._ends_us.get(key, BEGINNING_US):
             return True
-        first_end_us = next(end_us for _, end_us in self._marks(time_us))
-        return first_end_us + self._lateness_us <= self._swept_us
+        # Windows may be shorter than the pauses between them: what lies in none comes too late for none.
+        first_end_us = next((end_us for _, end_us in self._marks(time_us)), None)
+        return first_end_us is not None and first_end_us + self._lateness_us <= self._swept_us
 
     def due(self, until_us: int) -> list[Closing]:
         """Return the windows that close up to a moment, by which all is known, and did not before."""

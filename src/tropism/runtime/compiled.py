@@ -12,7 +12,6 @@ a loop over columns, 1.7 us.
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from functools import cache
-from math import isfinite
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,8 +19,13 @@ import msgspec
 from tropism.core.time import MICROSECONDS, to_us
 from tropism.runtime.series import Series
 from tropism.runtime.view import Aggregate, Reader, View
+from tropism.runtime.windows import FAR_US, instant, text_key
 
 SUMMED = ("mean", "total")
+
+SUMMED_MAX = 2.0**62
+"""A window's sum is the difference of two running totals, which have 16 digits: one value of 1e300 would make
+all later sums of its key nothing, and two of 1e308 no number. Nanoseconds since 1970 are within the bound."""
 
 
 class Moment:
@@ -69,6 +73,8 @@ def _function(source: str) -> Callable[..., tuple[Any, Any]]:
         "bisect_left": bisect_left,
         "bisect_right": bisect_right,
         "finite": _finite,
+        "instant": instant,
+        "text_key": text_key,
         "storable": _storable,
         "new": tuple.__new__,
     }
@@ -93,8 +99,8 @@ def _finite(value: float | None) -> float | None:
     if value is None:
         return None
     number = float(value)
-    if not isfinite(number):
-        raise ValueError(f"{number} cannot be summed")
+    if not -SUMMED_MAX < number < SUMMED_MAX:
+        raise ValueError(f"no number within {SUMMED_MAX:.1e} of nothing: it would spoil all later sums")
     return number
 
 
@@ -117,19 +123,21 @@ def _add(view: View, sums: int, lasts: int) -> list[str]:
         "        key = by(event)",
         "        if key is None:",
         "            return",
+        "        if key.__class__ is not str:",
+        "            key = text_key(key)",
     ]
     if view.at is not None:
         lines += [
             "        time_us = at(event)",
-            "        if time_us.__class__ is not int:",
-            "            time_us = int(time_us)",
+            f"        if time_us.__class__ is not int or not {-FAR_US} < time_us < {FAR_US}:",
+            "            time_us = instant(time_us)",
         ]
-    # Whatever may raise comes first: an event is taken in wholly, or not at all. A float that differs from
-    # itself by nothing is finite.
+    # Whatever may raise comes first: an event is taken in wholly, or not at all. What is no number is less
+    # than nothing, and more than nothing neither.
     for n in range(sums):
         lines += [
             f"        s{n} = sum{n}(event)",
-            f"        if s{n}.__class__ is not float or s{n} - s{n} != 0.0:",
+            f"        if s{n}.__class__ is not float or not {-SUMMED_MAX} < s{n} < {SUMMED_MAX}:",
             f"            s{n} = finite(s{n})",
         ]
     for n in range(lasts):

@@ -17,6 +17,7 @@ from tropism.ports.clock import Clock
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, Position, State, Write
 from tropism.runtime.call import namespace_of
+from tropism.runtime.entries import Entries
 from tropism.runtime.service import Service
 from tropism.runtime.shares import plan_of
 from tropism.runtime.tables import view_namespace
@@ -125,11 +126,13 @@ async def _check_views(state: State, service: Service, known: Mapping[str, Decla
     plan = None
     for view in service.views:
         before = [each for each in known.values() if view.name in each.views]
-        if not before or max(before, key=lambda each: each.last_us).views[view.name] == _kept(view):
+        told = max(before, key=lambda each: each.last_us).views[view.name] if before else _kept(view)
+        if told == _kept(view):
             continue
         plan = plan or await plan_of(state, service.name)
         for share in plan.shares():
-            if await state.scan(view_namespace(share.consumer(service.name), view.name), count_max=1):
+            page = await state.scan(view_namespace(share.consumer(service.name), view.name), count_max=1)
+            if page and not (told == _kept_once(view) and _holds_entries(view, page[0].value)):
                 raise InvalidInputError(
                     f"Cannot start service {service.name!r}: its view {view.name!r} is stored with other "
                     f"columns or windows than it has here. Give it another name: it is then fed from the log."
@@ -138,8 +141,24 @@ async def _check_views(state: State, service: Service, known: Mapping[str, Decla
 
 def _kept(view: View) -> str:
     """Return what decides how a view's rows are stored."""
-    columns = [f"{name}={each.kind}({each.window})" for name, each in view.columns.items()]
+    columns = [f"{name}={a.kind}({a.span or a.window})" for name, a in view.columns.items()]
+    late = "" if view.lateness_us is None else f"; late by {view.lateness_us} us"
+    return f"{','.join(kind.event_type for kind in view.on)}: {', '.join(columns)}{late}"
+
+
+def _kept_once(view: View) -> str:
+    """Return the same as it was told before it named windows and lateness: nothing is known of those."""
+    columns = [f"{name}={a.kind}({a.window})" for name, a in view.columns.items()]
     return f"{','.join(kind.event_type for kind in view.on)}: {', '.join(columns)}"
+
+
+def _holds_entries(view: View, row: bytes) -> bool:
+    """Say whether a stored row is of a view with windows, and the view is one."""
+    try:
+        Entries.unpack(row)
+    except msgspec.MsgspecError:
+        return False
+    return not view.is_running
 
 
 def _states_of(service: Service) -> dict[str, object]:

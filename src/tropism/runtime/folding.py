@@ -71,7 +71,7 @@ def _plain(value: Any) -> Any:
         raise ValueError(
             f"a {type(value).__name__} cannot be told apart from others; give a text or a number"
         )
-    return value
+    return _storable(value)
 
 
 def _storable(value: Any) -> Any:

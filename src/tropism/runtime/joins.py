@@ -15,6 +15,7 @@ import msgspec
 
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event
+from tropism.core.forms import encoded, form_of, is_pydantic
 from tropism.core.time import to_us
 from tropism.runtime.aggregates import each
 from tropism.runtime.inject import Readers, Site, Subject
@@ -131,7 +132,15 @@ def join_interval(
 
 
 def _packed(event: Event) -> bytes:
-    return msgspec.msgpack.encode(event)
+    # A pydantic model is known to pydantic alone.
+    return encoded(event) if is_pydantic(type(event)) else msgspec.msgpack.encode(event)
+
+
+def _plain(kind: type[T], data: bytes) -> T:
+    if is_pydantic(kind):
+        found: T = form_of(kind).decode(data)
+        return found
+    return msgspec.msgpack.decode(data, type=kind)
 
 
 def _around(
@@ -144,7 +153,7 @@ def _around(
 
 
 def _unpacked(kind: type[T], value: bytes | None, _: int) -> T | None:
-    return None if value is None else msgspec.msgpack.decode(value, type=kind)
+    return None if value is None else _plain(kind, value)
 
 
 def _newest(
@@ -158,4 +167,4 @@ def _within(
     kind: type[T], before_us: int, after_us: int, values: Sequence[tuple[int, bytes]] | None, us: int
 ) -> list[T]:
     near = [data for at_us, data in values or () if us - before_us <= at_us <= us + after_us]
-    return [msgspec.msgpack.decode(data, type=kind) for data in near]
+    return [_plain(kind, data) for data in near]

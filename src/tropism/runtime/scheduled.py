@@ -8,6 +8,7 @@ import msgspec
 from tropism.core.envelope import Envelope
 from tropism.core.errors import InvalidInputError
 from tropism.core.event import Event, key_of
+from tropism.core.forms import encoded, form_of
 from tropism.core.time import instant_us, moment
 from tropism.runtime.later import Cancel, Later
 from tropism.runtime.service import Service
@@ -35,7 +36,7 @@ class Withdrawn(Event, type="delayed.withdrawn.v1", key="subject"):
 
 def scheduled(event: Event, at: datetime, *, name: str | None = None) -> Scheduled:
     """Return what publishes an event at a moment, where the app has the service ``delayed``."""
-    data = msgspec.Raw(msgspec.json.encode(event))
+    data = msgspec.Raw(encoded(event))
     return Scheduled(
         subject=key_of(event), kind=type(event).event_type, data=data, due_us=instant_us(at), name=name
     )
@@ -54,7 +55,7 @@ def delayed(*kinds: type[Event]) -> Service:
     @service.on(Scheduled, emits=kinds)
     def keep(envelope: Envelope[Scheduled]) -> Later[Any]:
         event = envelope.data
-        found = msgspec.json.decode(event.data, type=_known(known, event.kind))
+        found = form_of(_known(known, event.kind)).decode(bytes(event.data))
         # Without a name it is known by its id: then it can be withdrawn, and replaces nothing.
         name = event.name or (envelope.id if envelope.subject else None)
         return Later(found, at=moment(event.due_us), name=name)

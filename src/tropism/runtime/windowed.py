@@ -12,7 +12,10 @@ from tropism.runtime.entries import Entries
 from tropism.runtime.folding import columns_of, taken
 from tropism.runtime.late import Late
 from tropism.runtime.view import Reader, View
-from tropism.runtime.windows import Entry, Session, Spec, spec_of
+from tropism.runtime.windows import Entry, Session, Spec, instant, spec_of, text_key
+
+AHEAD_MAX = 1000
+"""So many keys whose newest entry lies ahead are passed over at a time, to forget those behind them."""
 
 
 class LateError(InvalidInputError):
@@ -71,6 +74,7 @@ class Windowed:
         key = self.view.by(event)
         if key is None:
             return False
+        key = text_key(key)
         time_us = self._time_us(event, known_us, record)
         behind_us = known_us - time_us
         is_late = behind_us > self._lateness_us
@@ -90,7 +94,7 @@ class Windowed:
     def _time_us(self, event: Any, known_us: int, record: Record) -> int:
         if self.view.lateness_us is None:
             return known_us
-        return record.time_us if self.view.at is None else int(self.view.at(event))
+        return record.time_us if self.view.at is None else instant(self.view.at(event))
 
     def _note(self, key: str, time_us: int) -> None:
         self.changed.add(key)
@@ -187,11 +191,17 @@ class Windowed:
     def _forget_idle(self, low_us: int) -> None:
         """Forget the keys that nothing came under for longer than anything is asked for."""
         horizon_us = self._horizon_us(low_us)
-        while self._touched:
+        ahead = 0
+        while self._touched and ahead < AHEAD_MAX:
             key = next(iter(self._touched))
             kept = self.series[key]
             if kept.all and kept.newest_us >= horizon_us:
-                return
+                if kept.newest_us <= low_us:
+                    return
+                # It lies ahead, where those that were touched after it may not: it waits behind them.
+                self._touched[key] = self._touched.pop(key)
+                ahead += 1
+                continue
             del self._touched[key], self.series[key]
             self.changed.add(key)
 

@@ -12,6 +12,24 @@ from typing import Any, NamedTuple
 from tropism.core.errors import InvalidInputError
 from tropism.core.time import to_us
 
+FAR_US = 2**62
+"""Further from 1970 than any instant, and within what is stored."""
+
+
+def instant(value: Any) -> int:
+    """Return when an event counts, as a view's function says. Raises: ValueError if no instant lies there."""
+    found = int(value)
+    if not -FAR_US < found < FAR_US:
+        raise ValueError("its time lies further from 1970 than any instant")
+    return found
+
+
+def text_key(value: Any) -> str:
+    """Return a key that a view's function gives. Raises: TypeError for one that is stored as another."""
+    if not isinstance(value, str):
+        raise TypeError(f"a key is text, and this is a {type(value).__name__}; give str(...)")
+    return value
+
 
 class Entry(NamedTuple):
     """One event of a key: its own time, its id and its topic order it."""

@@ -12,11 +12,16 @@ from hypothesis import strategies as st
 from tests.confluent_registry import StandInRegistry
 
 from tropism.adapters.confluent import registry as module
+from tropism.adapters.confluent.formatted_log import FormattedLog
 from tropism.adapters.confluent.framing import NotFramed, framed, message_of, unframed, with_message
 from tropism.adapters.confluent.registry import SchemaRegistry
+from tropism.adapters.confluent.topics import formats_of, topics_of
 from tropism.adapters.kafka import open_kafka
 from tropism.adapters.kafka.address import parse_address
+from tropism.adapters.memory import MemoryStore
+from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError, NotFoundError, NotSupportedError, UnavailableError
+from tropism.testing.log import read_all
 
 paths = st.lists(st.integers(0, 300), min_size=1, max_size=4)
 
@@ -85,6 +90,40 @@ def test_what_a_registry_may_answer_has_a_word_each(server):
     gone = SchemaRegistry("http://127.0.0.1:1")
     with pytest.raises(UnavailableError, match="Start it, or mend the address"):
         gone.check()
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ((400, {}), NotFoundError),
+        ((422, {}), NotFoundError),
+        ((429, {}), UnavailableError),
+        ((200, []), UnavailableError),
+        ((200, {"status": "closed for the weekend"}), UnavailableError),
+        ((200, {"schema": '"int"', "references": [{"name": "x"}]}), UnavailableError),
+    ],
+)
+def test_what_is_no_schema_is_absent_or_waited_for_and_stops_nobody(server, answer, kind):
+    """An id that none can have is not there; who is busy, or answers in the registry's place, is asked again."""
+    server.down = answer
+    with pytest.raises(kind):
+        SchemaRegistry(server.url).by_id(2**32 - 1)
+
+
+def test_a_schema_that_is_not_there_is_asked_for_once_a_page(server):
+    """However many messages name an id that nobody registered: each is given as it is stored."""
+    store = MemoryStore()
+    topics = topics_of({"avro": "orders"}, "topic", "")
+    log = FormattedLog(store.log, topics, formats_of(topics), SchemaRegistry(server.url))
+    bad = [Record(f"{n}", "orders.unknown.v1", "orders", "k", 0, framed(9, b"x")) for n in range(50)]
+
+    async def check():
+        await store.log.append(bad)
+        pages = await read_all(log, "orders")
+        assert [each.record for page in pages.values() for each in page] == bad
+
+    asyncio.run(check())
+    assert server.asked.count("/schemas/ids/9") <= 2
 
 
 def test_an_answer_without_end_is_cut_off(server, monkeypatch):

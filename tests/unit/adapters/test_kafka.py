@@ -3,13 +3,15 @@
 import asyncio
 
 import pytest
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from tropism.adapters.kafka.address import parse_address
+from tropism.adapters.kafka.appending import Outgoing
 from tropism.adapters.kafka.errors import Complaints, translated
 from tropism.adapters.kafka.messages import encoded, may_exceed, size_of, stored_of
 from tropism.adapters.kafka.topics import kafka_name
 from tropism.adapters.kafka.track import Page, Track
+from tropism.adapters.kafka.transactions import Transactions
 from tropism.core.envelope import Record, Stored
 from tropism.core.errors import CorruptError, InvalidInputError, TropismError, UnavailableError
 from tropism.ports.opening import open_url
@@ -86,6 +88,14 @@ def test_other_products_messages_are_read_as_well_as_they_can_be():
     for headers in (None, [("ce_id", None)], [("content-type", b"application/cloudevents+json")]):
         found = stored_of(message(b"\xff", None, headers), "t", 0).record
         assert (found.id, found.type, found.data) == ("t/1/3", "t.unknown.v1", b"")
+
+
+@pytest.mark.parametrize("time", [b"9" * 30, b"-" + b"9" * 30, b"9" * 5000, b"soon", b"", None])
+def test_a_time_that_cannot_be_is_not_taken_over(time):
+    """A header of ours with nonsense in it makes a message of somebody else's, known when the broker took it."""
+    headers = [("ce_id", b"a"), ("ce_source", b"/x"), ("ce_type", b"t.a.v1"), ("tropism_time_us", time)]
+    found = stored_of(message(b"k", b"{}", headers), "t", 0)
+    assert (found.record.type, found.record.id, found.known_us) == ("t.unknown.v1", "t/1/3", 5000)
 
 
 def test_known_is_never_before_the_record_the_broker_or_the_one_in_front():
@@ -244,3 +254,27 @@ def test_a_track_is_read_on_from_any_place_that_it_covers():
     assert made.covers(6)
     assert made.covers(9)
     assert not made.covers(5)
+
+
+class Full:
+    """A producer whose queue is full, and stays so."""
+
+    def __getattr__(self, name):
+        return lambda *_, **__: None
+
+    def produce(self, *_, **__):
+        raise BufferError
+
+
+def test_a_queue_that_stays_full_is_told_within_a_bound():
+    """Brokers that take nothing hold up an append for its timeout, and those behind it no longer."""
+
+    async def check():
+        transactions = Transactions(Full, 0.2)
+        there = [Outgoing("t", ("t", 0), encoded(Record("a", "t.b.v1", "t", "k", 0, b"{}")))]
+        for _ in range(2):
+            with pytest.raises(KafkaException, match="QUEUE_FULL"):
+                await asyncio.wait_for(transactions.append(lambda: there), 30)
+        await asyncio.wait_for(transactions.close(), 30)
+
+    asyncio.run(check())

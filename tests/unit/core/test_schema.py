@@ -1,7 +1,9 @@
 """Which changes of an event's schema break whom, one by one, and how that is told."""
 
+import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal
 
@@ -44,6 +46,9 @@ AT_LEAST = Annotated[int, msgspec.Meta(ge=1)]
 EVEN = Annotated[int, msgspec.Meta(multiple_of=2)]
 SHORT = Annotated[str, msgspec.Meta(max_length=3)]
 WORD = Annotated[str, msgspec.Meta(pattern="^a")]
+ONE_BYTE = Annotated[bytes, msgspec.Meta(min_length=1, max_length=1)]
+TWO_BYTES = Annotated[bytes, msgspec.Meta(min_length=1, max_length=2)]
+THREE_BYTES = Annotated[bytes, msgspec.Meta(min_length=3, max_length=3)]
 
 CHANGES: list[tuple[str, dict[str, Any], dict[str, Any], str | None, str | None]] = [
     # what, before, after; what breaks for new code with old events, and for old code with new ones
@@ -65,6 +70,8 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, Any], str | None, str | None]
     ("a bound", {"a": int}, {"a": AT_LEAST}, "$.a wants minimum 1 and may be below it", None),
     ("a step", {"a": int}, {"a": EVEN}, "$.a wants multiples of 2", None),
     ("a length", {"a": str}, {"a": SHORT}, "$.a wants maxLength 3 and may have more", None),
+    ("bytes", {"a": TWO_BYTES}, {"a": ONE_BYTE}, "$.a wants 1 bytes at most and may have 2", None),
+    ("more bytes", {"a": ONE_BYTE}, {"a": THREE_BYTES}, "$.a wants 3 bytes", "$.a wants 1 bytes at most"),
     ("a pattern", {"a": str}, {"a": WORD}, "$.a wants pattern '^a'", None),
     ("text to time", {"a": str}, {"a": datetime}, "$.a wants", None),
     ("items", {"a": list[int]}, {"a": list[int | None]}, None, "$.a[] wants integer and may be null"),
@@ -207,6 +214,49 @@ def test_a_refusal_names_the_field_and_what_to_do() -> None:
     assert "Let the field take what it was as well, or give the event a new type name" in text
     assert "more: see 'tropism schema check'" in text
     assert all(each.remedy and each.fact for each in found)
+
+
+def priced(**limits: Any) -> dict[str, Any]:
+    """Return the schema of a pydantic model with an amount."""
+    amount = (Decimal, pydantic.Field(**limits))
+    return schema_of(pydantic.create_model("Priced", amount=amount))
+
+
+@pytest.mark.parametrize(
+    ("reader", "writer", "breaks_at"),
+    [
+        ({}, {"decimal_places": 2}, None),
+        ({"decimal_places": 2}, {}, "decimals"),
+        ({"max_digits": 9, "decimal_places": 3}, {"max_digits": 9, "decimal_places": 2}, "before the point"),
+        ({"max_digits": 9, "decimal_places": 2}, {"max_digits": 8, "decimal_places": 2}, None),
+        ({"max_digits": 8}, {"max_digits": 9}, "digits"),
+    ],
+)
+def test_digits_of_decimals_are_compared(
+    reader: dict[str, Any], writer: dict[str, Any], breaks_at: str | None
+) -> None:
+    """How many digits an amount may have is part of what is read, though JSON Schema has no word for it."""
+    found = " ".join(told(priced(**reader), priced(**writer)))
+    assert (found == "") if breaks_at is None else breaks_at in found
+
+
+def test_an_app_that_did_not_change_is_not_refused_for_what_was_not_told_once() -> None:
+    """Decimals and bytes of schemas that older code registered say no digits and no bytes: they are let pass."""
+    both = {"amount": (Annotated[Decimal, pydantic.Field(max_digits=9, decimal_places=2)], ...)}
+    for now in (schema_of(pydantic.create_model("Priced", **both)), made(key=THREE_BYTES)):
+        text = re.sub(r'"x-[a-z-]+":(\d+|null),?', "", text_of(now)).replace(",}", "}")
+        once = msgspec.json.decode(text)
+        assert once != now
+        assert breaks(now, once) == breaks(once, now) == []
+
+
+@pytest.mark.parametrize("kind", [pydantic.PastDate, pydantic.AwareDatetime, complex])
+def test_what_a_reader_refuses_of_a_wider_type_is_a_break(kind: Any) -> None:
+    """A date that must lie behind, a time with a zone, a number as text: not every date, time or text is one."""
+    wider = {pydantic.PastDate: date, pydantic.AwareDatetime: datetime, complex: str}[kind]
+    reader, writer = (schema_of(pydantic.create_model("M", a=(each, ...))) for each in (kind, wider))
+    assert breaks(reader, writer)
+    assert not breaks(reader, reader)
 
 
 def test_modes_are_these() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from tests.cloud_events import Paid
@@ -71,10 +71,55 @@ def test_no_redirect_is_followed_and_retry_after_is_handed_on():
     assert len(seen) == 2
 
 
+def test_cookies_are_not_kept():
+    """Who answers cannot make later requests carry, or grow by, what it says."""
+    sets = b"HTTP/1.1 204 Fine\r\nset-cookie: a=b; path=/\r\ncontent-length: 0\r\n\r\n"
+    _, seen = answered(sets, sets)
+    assert all(b"cookie" not in request.lower() for request in seen)
+
+
 def test_an_endless_answer_is_not_read_to_its_end():
     large = b"x" * (ANSWER_BYTES_MAX + 10)
     (answer,), _ = answered(b"HTTP/1.1 200 OK\r\ncontent-length: 999999999\r\n\r\n" + large)
     assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [(b"HTTP/1.1 202 Accepted\r\ncontent-length: 900\r\n\r\n", 202), (b"HTTP/1.1 202", None)],
+)
+def test_an_answer_byte_by_byte_is_given_up_in_time(head, status):
+    """However little at a time comes, all of it has one bound; what the status said by then counts."""
+
+    async def run():
+        async def serve(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head)
+            with suppress(ConnectionError):
+                while True:
+                    writer.write(b"x")
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+            writer.close()
+            gone.set()
+
+        gone = asyncio.Event()
+        server = await asyncio.start_server(serve, HOST, 0)
+        url = f"http://{HOST}:{server.sockets[0].getsockname()[1]}/"
+        post = HttpPost(url, HOST, {}, timeout_seconds=0.2, count_max=1)
+        try:
+            return await asyncio.wait_for(post({}, b""), 30)
+        finally:
+            await post.close()
+            await gone.wait()
+            server.close()
+            await server.wait_closed()
+
+    if status is None:
+        with pytest.raises(UnavailableError, match="TimeoutError"):
+            asyncio.run(run())
+    else:
+        assert asyncio.run(run()).status == status
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,36 @@ def test_bodies_are_bounded_also_where_nobody_said_how_long_they_are():
     assert posted(ingress(), headers, body, chunks=5)[0] == 202
 
 
+@pytest.mark.parametrize("length", ["9" * 20, "9" * 5000])
+def test_a_body_said_to_be_longer_than_numbers_go_is_refused(length):
+    headers, body = binary(official())
+    refused({**headers, "content-length": length}, body, 413, "bytes")
+
+
+@pytest.mark.parametrize("attribute", ["ce-id", "ce-type", "ce-" + "x" * 70_000])
+def test_attributes_are_bounded_and_not_repeated(attribute):
+    """Logs index ids and keys, and errors repeat them: a megabyte of one is neither stored nor sent back."""
+    headers, body = binary(official())
+    refused({**headers, attribute: "y" * 70_000}, body, 413, "characters, more than")
+
+
+def test_nobody_outside_says_that_an_event_was_redriven_or_released():
+    """Who released an event, and for whom it is redriven, is told by this app alone; the rest is kept."""
+    headers, body = binary(official())
+    ours = {"ce-released": "trust me", "ce-redriveof": "other", "ce-redrivehandler": "h", "ce-hops": "3"}
+    store = MemoryStore(clock=VirtualClock(NOW_US))
+    assert posted(ingress(store), {**headers, **ours}, body)[0] == 202
+    (record,) = stored(store)
+    assert record.extensions == {"hops": "3"}
+
+
+def test_a_token_may_have_any_characters():
+    headers, body = binary(official())
+    application = ingress(token="schlüssel à")  # noqa: S106 (a test's own)
+    given = "Bearer schlüssel à".encode().decode("latin-1")
+    assert posted(application, {**headers, "authorization": given}, body)[0] == 202
+
+
 def test_a_body_that_does_not_come_is_given_up():
     headers, body = binary(official())
     refused(headers, body, 408, "took longer", application=ingress(body_seconds=0.01), ends=False)

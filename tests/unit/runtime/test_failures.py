@@ -258,8 +258,9 @@ def test_an_awaited_cancellation_is_a_failure_like_any_other() -> None:
         ("posts.sent.v1", b'{"to": 5}', "Expected `str`, got `int`"),
         ("posts.sent.v1", b"{}", "missing required field `to`"),
         ("posts.unheard.v1", b"{}", "is unknown here"),
+        ("posts.sent.v1", b'{"to": "a", "more": ' + b"[" * 5000 + b"]" * 5000 + b"}", "nested too deeply"),
     ],
-    ids=["bytes", "invalid", "incomplete", "unknown"],
+    ids=["bytes", "invalid", "incomplete", "unknown", "deep"],
 )
 def test_what_cannot_be_read_is_a_dead_letter_once(live: bool, type: str, data: bytes, fact: str) -> None:
     """Bad input is put aside once, also across a crash, and what follows is handled."""

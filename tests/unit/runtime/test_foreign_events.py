@@ -2,17 +2,37 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pydantic
 import pytest
 
-from tropism import App, Batch, Envelope, Event, Retry, Service, State, View, event, hours, mean, testing, use
+from tropism import (
+    App,
+    Batch,
+    Envelope,
+    Event,
+    Retry,
+    Service,
+    State,
+    View,
+    event,
+    hours,
+    join_as_of,
+    join_interval,
+    mean,
+    testing,
+    use,
+)
+from tropism.adapters.http.sending import Answer
+from tropism.app.webhook import webhook
 from tropism.core.codec import Codec
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError
 from tropism.core.forms import convert, fields_of
+from tropism.runtime.scheduled import delayed, scheduled
 
 
 class Line(pydantic.BaseModel, frozen=True):
@@ -275,3 +295,39 @@ def test_a_class_that_answers_in_two_ways_stops_no_service() -> None:
             assert taken == ["even"]
 
     asyncio.run(main())
+
+
+def test_they_are_joined_posted_and_published_later_like_any_other() -> None:
+    """Joins, webhooks and what is scheduled keep an event as its own class writes it, also by its aliases."""
+    price = join_as_of("price", Paid, by=lambda e: e.order, key=lambda e: e.order)
+    around = join_interval("around", Paid, by=lambda e: e.order, key=lambda e: e.order, before=hours(1))
+    joining = Service("joining")
+    found: list[Any] = []
+
+    @joining.on(Shipped)
+    def join(_: Shipped, latest: Paid | None = use(price), all_: list[Paid] = use(around)) -> None:
+        found.extend([latest, *all_])
+
+    class Other:
+        """The other side of a webhook."""
+
+        async def __call__(self, _: Any, body: bytes) -> Answer:
+            found.append(body)
+            return Answer(202)
+
+        async def close(self) -> None: ...
+
+    hook = webhook("billing", Paid, url="https://billing.example/", post=Other)
+    paid = Paid(order="o", amount=Decimal("1.50"), remark="yes")
+
+    async def main() -> None:
+        async with testing.run(App("shop", services=[joining, hook, delayed(Paid)])) as t:
+            await t.publish(scheduled(paid, t.now + timedelta(minutes=5)))
+            await t.advance(minutes=6)
+            await t.publish(Shipped(order="o"))
+            await t.advance(hours=1)
+
+    asyncio.run(main())
+    body, *joined = found
+    assert body == b'{"order":"o","amount":"1.50","lines":[],"shares":{},"remark":"yes"}'
+    assert joined == [paid, paid]

@@ -19,6 +19,7 @@ from tropism import (
     View,
     age,
     count,
+    distinct,
     first,
     hours,
     last,
@@ -36,6 +37,7 @@ from tropism import (
 from tropism.core.envelope import Record
 from tropism.core.errors import InvalidInputError
 from tropism.core.time import MICROSECONDS, instant_us
+from tropism.runtime import tables
 from tropism.runtime.late import late_of
 from tropism.runtime.windowed import Windowed
 from tropism.testing.run import START, Run
@@ -281,6 +283,20 @@ def test_live_a_straggler_does_not_reopen_what_was_closed() -> None:
     run(app, steps, live=True, partitions=64)
 
 
+def test_live_a_straggler_between_windows_is_in_none_and_is_no_failure() -> None:
+    """Windows may be shorter than the time from one to the next: what lies between them is in none."""
+    read = view(sliding(minutes(1), every=hours(1)), lateness=minutes(5), beyond_lateness="dead_letter")
+
+    async def steps(t: Run) -> None:
+        await t.advance_to(at(200))
+        await t.publish(Sold(id="between"), at=at(90))
+        await t.advance(hours=1)
+        assert t.all(Summed) == []
+        assert t.dead_letters() == []
+
+    run(closing(read), steps, live=True, partitions=64)
+
+
 def test_a_failing_handler_of_closed_windows_leaves_a_dead_letter_that_can_be_redriven() -> None:
     """It is tried like any other; redriven, it is told the same of the window."""
     broken = [True]
@@ -323,6 +339,60 @@ def test_a_tick_comes_after_the_windows_that_close_at_its_moment() -> None:
     run(App("shop", services=[service]), steps)
 
 
+class Odd(Event, type="odds.odd.v1", key="id"):
+    id: str
+    value: Any
+
+
+@pytest.mark.parametrize(
+    ("declare", "bad", "why"),
+    [
+        (lambda: {"by": lambda e: e.value, "window": hours(1), "n": count()}, 5, "a key is text"),
+        (lambda: {"by": lambda e: e.value, "window": tumbling(hours(1)), "n": count()}, 5, "a key is text"),
+        (lambda: {"by": _all, "window": tumbling(hours(1)), "n": distinct(_value)}, 2**70, "ints"),
+        (lambda: {"by": _all, "window": hours(1), "at": _value, "n": count()}, 2**70, "further from 1970"),
+        (
+            lambda: {"by": _all, "window": hours(1), "at": _value, "lateness": hours(1), "n": count()},
+            -(2**70),
+            "further from 1970",
+        ),
+    ],
+    ids=["key", "key of windows", "distinct", "time", "time of windows"],
+)
+def test_what_cannot_be_stored_is_refused_one_by_one_and_stops_nothing(
+    declare: Callable[[], Any], bad: Any, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that is no text, or a number beyond 64 bits, is a dead letter of the view, and no failing commit."""
+    monkeypatch.setattr(tables, "STORED_EVERY", 1)
+    read = View("v", Odd, **declare())
+    service = Service("telling")
+
+    @service.on(Odd)
+    def tell(odd: Odd, reader: Reader = use(read)) -> Told:
+        return Told(id=odd.id, values=[])
+
+    async def steps(t: Run) -> None:
+        for number, value in enumerate(("a" if "key" in why else 1, bad, "b" if "key" in why else 2)):
+            await t.publish(Odd(id=f"{number}", value=value))
+        await t.advance(hours=1)
+        await t.crash()
+        await t.advance(hours=1)
+        assert len(t.all(Told)) == 3
+        (letter,) = t.dead_letters()
+        assert why in letter.cause
+        assert str(bad) not in letter.cause
+
+    run(App("shop", services=[service]), steps)
+
+
+def _all(_: Any) -> str:
+    return "all"
+
+
+def _value(odd: Odd) -> Any:
+    return odd.value
+
+
 def test_what_nobody_asks_for_any_more_is_forgotten() -> None:
     """A view keeps what its windows cover, and no key that nothing comes under."""
     table = Windowed(view(tumbling(minutes(1)), s=count(window=session(minutes(1), kept=minutes(5)))))
@@ -336,6 +406,19 @@ def test_what_nobody_asks_for_any_more_is_forgotten() -> None:
     assert set(table.series) == {"north", "south5"}
     # The session of the north goes on, so all of it is kept: nothing tells how long it will be.
     assert len(table.series["south5"].all) <= 600
+
+
+def test_a_key_far_ahead_keeps_no_other_in_memory() -> None:
+    """An entry that counts from a time to come stays; keys that came after it are forgotten all the same."""
+    table = Windowed(view(tumbling(minutes(1)), at=lambda e: e.amount * MICROSECONDS, lateness=minutes(1)))
+    for second in [10**9, *range(3600)]:
+        record = Record(f"{second}", Sold.event_type, "sales", "x", 0, b"")
+        sold = Sold(id="x", shop=f"shop{second}", amount=second)
+        table.add(sold, min(second, 3600) * MICROSECONDS, record)
+        table.trim(min(second, 3600) * MICROSECONDS, set(table.changed))
+        table.changed.clear()
+    assert len(table.series) < 300
+    assert f"shop{10**9}" in table.series
 
 
 REFUSED = [

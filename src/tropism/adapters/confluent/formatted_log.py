@@ -12,7 +12,7 @@ import msgspec
 from tropism.adapters.confluent.formatted_state import FormattedState
 from tropism.adapters.confluent.framing import framed, unframed
 from tropism.adapters.confluent.payloads import Format, Misfit, Payloads
-from tropism.adapters.confluent.registry import SchemaRegistry
+from tropism.adapters.confluent.registry import SCHEMAS_MAX, SchemaRegistry
 from tropism.adapters.confluent.topics import Topic, subject_of
 from tropism.core.envelope import Record, Stored
 from tropism.core.errors import InvalidInputError, NotFoundError
@@ -93,8 +93,10 @@ class FormattedLog:
         pages = await self._log.read(cursors, count_max=count_max, without=without)
         if not any(self._is_ours(stored.record) for page in pages.values() for stored in page):
             return pages
+        # Each schema that is not there is asked for once a page, not once a record.
+        missing: set[int] = set()
         return await asyncio.to_thread(
-            lambda: {where: [self._decoded(stored) for stored in page] for where, page in pages.items()}
+            lambda: {w: [self._decoded(stored, missing) for stored in page] for w, page in pages.items()}
         )
 
     async def ends(self, topics: Iterable[str]) -> Mapping[Partition, int]:
@@ -156,7 +158,7 @@ class FormattedLog:
             raise Misfit(f"the schema of subject {subject!r} is {registered.type}, or cannot be used")
         try:
             value = msgspec.json.decode(record.data)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise Misfit("its data is no JSON") from None
         return framed(registered.id, payloads.encode(value, record.type))
 
@@ -165,14 +167,15 @@ class FormattedLog:
     def _is_ours(self, record: Record) -> bool:
         return record.topic in self._topics or (record.extensions or {}).get(_CONTENT) in self._kinds
 
-    def _decoded(self, stored: Stored) -> Stored:
+    def _decoded(self, stored: Stored, missing: set[int]) -> Stored:
         record = stored.record
         if not self._is_ours(record) or record.data[:1] != b"\0":
             return stored
         try:
             schema_id, payload = unframed(record.data)
-            payloads = self._payloads(schema_id)
+            payloads = None if schema_id in missing else self._payloads(schema_id)
             if payloads is None:
+                missing.add(schema_id)
                 return stored
             name, value = payloads.decode(payload)
             data = msgspec.json.encode(value)
@@ -211,4 +214,7 @@ class FormattedLog:
         except ValueError as error:
             LOGGER.warning("Cannot use schema %d of registry %r: %s.", schema_id, self._registry.name, error)
         self._opened[schema_id] = found
+        if len(self._opened) > SCHEMAS_MAX:
+            # Those that were opened first are opened again, should they be wanted.
+            self._opened.pop(next(iter(self._opened)), None)
         return found

@@ -18,7 +18,10 @@ SCHEMAS_MAX = 10_000
 
 _ACCEPT = "application/vnd.schemaregistry.v1+json, application/json"
 _UNAUTHORIZED = (401, 403)
+_LATER = (408, 429)
 _NOT_FOUND = 404
+_NO_ID = (400, 422)
+"""What some registries answer to an id that none of theirs can be: anybody may write one into a message."""
 _OWN_FAULT = 500
 
 
@@ -74,7 +77,7 @@ class SchemaRegistry:
             if id in self._by_id:
                 self._by_id.move_to_end(id)
                 return self._by_id[id]
-        found = _registered(self._get(f"/schemas/ids/{id}?format=serialized"), id)
+        found = self._registered(self._get(f"/schemas/ids/{id}?format=serialized"), id)
         with self._lock:
             self._by_id[id] = found
             if len(self._by_id) > SCHEMAS_MAX:
@@ -91,7 +94,7 @@ class SchemaRegistry:
     def version(self, subject: str, version: int | str) -> Registered:
         """Return a version of a subject. Raises: as ``by_id``."""
         path = f"/subjects/{quote(subject, safe='')}/versions/{version}?format=serialized"
-        return _registered(self._get(path))
+        return self._registered(self._get(path))
 
     def check(self) -> None:
         """Ask it anything. Raises: UnavailableError, or InvalidInputError if it refuses the login."""
@@ -123,12 +126,12 @@ class SchemaRegistry:
                 f"Cannot use schema registry {self.name!r}: it refuses the login ({code}). "
                 f"Put user and password into its URL, or mend them."
             )
-        if code == _NOT_FOUND:
+        if code == _NOT_FOUND or (code in _NO_ID and path.startswith("/schemas/ids/")):
             what = unquote(path.partition("?")[0])
             return NotFoundError(
                 f"Cannot find {what!r} in schema registry {self.name!r}. Register the schema there."
             )
-        if code >= _OWN_FAULT:
+        if code >= _OWN_FAULT or code in _LATER:
             return self._silent(f"status {code}")
         return InvalidInputError(
             f"Cannot use schema registry {self.name!r}: it answers {code}. Mend the address."
@@ -139,13 +142,15 @@ class SchemaRegistry:
             f"Cannot reach schema registry {self.name!r}: {fact}. Start it, or mend the address."
         )
 
-
-def _registered(answer: Any, id: int = 0) -> Registered:
-    told: dict[str, Any] = answer if isinstance(answer, dict) else {}
-    references: Sequence[dict[str, Any]] = told.get("references") or ()
-    return Registered(
-        int(told.get("id") or id),
-        str(told.get("schemaType") or "AVRO"),
-        str(told.get("schema", "")),
-        tuple(Reference(str(r["name"]), str(r["subject"]), int(r["version"])) for r in references),
-    )
+    def _registered(self, answer: Any, id: int = 0) -> Registered:
+        try:
+            references: Sequence[dict[str, Any]] = answer.get("references") or ()
+            return Registered(
+                int(answer.get("id") or id),
+                str(answer.get("schemaType") or "AVRO"),
+                str(answer["schema"]),
+                tuple(Reference(str(r["name"]), str(r["subject"]), int(r["version"])) for r in references),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError):
+            # Something before it may answer in its place: events wait for the registry itself.
+            raise self._silent("an answer that is no schema") from None

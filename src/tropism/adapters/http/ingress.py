@@ -30,6 +30,12 @@ RETRY_SECONDS = 1
 OURS = ("tropism.runtime.", "tropism.models.")
 """Where the events live by which Tropism steers itself: nobody says them from outside."""
 
+OUR_EXTENSIONS = frozenset({"redriveof", "redrivehandler", "released"})
+"""What says that a person redrove or released an event: from outside, nobody did."""
+
+ATTRIBUTES_BYTES_MAX = 64 * 1024
+"""Of one event, names and values: logs index ids and keys, and errors repeat them."""
+
 
 @dataclass(frozen=True, slots=True)
 class IngressOptions:
@@ -88,7 +94,7 @@ class Ingress:
             raise RefusedError(404, f"Cannot find {scope['path'][:200]!r}: there is only {PATH}. Post there.")
         if scope["method"] != "POST":
             raise RefusedError(
-                405, f"Cannot {scope['method']} {PATH}: events are posted. Use POST.", {"allow": "POST"}
+                405, f"Cannot {scope['method'][:20]} {PATH}: events are posted. Use POST.", {"allow": "POST"}
             )
         headers = Headers.of(scope["headers"])
         self._check_token(headers)
@@ -113,7 +119,9 @@ class Ingress:
             return
         scheme, _, given = headers.get("authorization").partition(" ")
         # Compared in a time that says nothing of how much of it is right.
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+        # Headers came as bytes, each read as one character.
+        given_bytes = given.strip(" \t").encode("latin-1")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given_bytes, token.encode()):
             raise RefusedError(
                 401,
                 "Cannot take the request: it has no valid bearer token. Send 'Authorization: Bearer ...'.",
@@ -151,6 +159,7 @@ class Ingress:
 
     def _record(self, parts: Parts) -> Record:
         """Return an event as it goes into the log. Raises: InvalidInputError; RefusedError."""
+        _check_attributes(parts.attributes)
         record = record_of(parts, now_us=self._clock.now_us(), ahead_us_max=SKEW_US)
         if record.type not in self.accepts:
             raise InvalidInputError(
@@ -187,7 +196,7 @@ class Ingress:
 
 
 def _extensions(record: Record, subject: str) -> dict[str, str] | None:
-    found = dict(record.extensions or {})
+    found = {k: v for k, v in (record.extensions or {}).items() if k not in OUR_EXTENSIONS}
     if found.get("datacontenttype", "").lower() in {"", JSON}:
         found.pop("datacontenttype", None)
     if record.subject and record.subject != subject:
@@ -196,9 +205,20 @@ def _extensions(record: Record, subject: str) -> dict[str, str] | None:
     return found or None
 
 
+def _check_attributes(attributes: Mapping[str, str]) -> None:
+    size = sum(map(len, attributes)) + sum(map(len, attributes.values()))
+    if size > ATTRIBUTES_BYTES_MAX:
+        raise RefusedError(
+            413,
+            f"Cannot take an event: its attributes have {size} characters, more than {ATTRIBUTES_BYTES_MAX}. "
+            f"Put what is large into its data.",
+        )
+
+
 def _length(headers: Headers) -> int:
     text = headers.get("content-length", "0")
-    return int(text) if text.isdecimal() else 0
+    # So many digits are more than any bound, and more than Python reads as a number.
+    return int(text[:20]) if text.isdecimal() else 0
 
 
 async def _reply(send: Send, status: int, told: Mapping[str, Any], headers: Mapping[str, str]) -> None:

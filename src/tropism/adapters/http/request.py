@@ -41,7 +41,7 @@ class Headers:
         """Return the headers of an ASGI scope. Raises: RefusedError if an attribute comes twice."""
         found: dict[str, str] = {}
         for raw_name, raw_value in pairs:
-            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip()
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip(" \t")
             if name in found and name.startswith(PREFIX):
                 raise RefusedError(
                     400, f"Cannot read a CloudEvent: header {name!r} comes twice. Send it once."

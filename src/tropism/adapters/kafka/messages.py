@@ -137,10 +137,18 @@ def _time_us(headers: dict[str, Any]) -> int:
     """Return a time, mostly as this module writes it: a second, a point and six digits."""
     text: bytes | None = headers.get("ce_time")
     if text is None:
-        return int(headers["tropism_time_us"])
+        return _far_us(headers["tropism_time_us"])
     if len(text) == _TIME_BYTES and text[19] == _POINT and text[26] == _Z:
         return _second_us(text[:19]) + int(text[20:26])
     return parse_iso(text.decode())
+
+
+def _far_us(text: bytes | None) -> int:
+    """Return a time that no calendar tells. Raises: ValueError beyond 64 bits, as none of ours is."""
+    found = int((text or b"")[:21])
+    if not -(2**63) < found < 2**63:
+        raise ValueError("beyond 64 bits")
+    return found
 
 
 def _content_type(extensions: dict[str, str]) -> bytes:

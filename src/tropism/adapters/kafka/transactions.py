@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Thread
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
+from tropism.adapters.kafka import codes
 from tropism.adapters.kafka.appending import IDLE_SECONDS, Batch, Outgoing, Prepare, batch_of, produce, settle
 from tropism.ports.log import Partition
 
@@ -89,9 +90,10 @@ class Transactions:
                 try:
                     produce(producer, each, heard)
                     break
-                except BufferError:
-                    if time.monotonic() < deadline:
-                        producer.flush(0.1)
+                except BufferError as error:
+                    if time.monotonic() >= deadline:
+                        raise KafkaException(KafkaError(codes.QUEUE_FULL)) from error
+                    producer.flush(0.1)
         producer.flush(max(0.1, deadline - time.monotonic()))
 
     def _finish(self, producer: Producer, deadline: float) -> None:

@@ -27,6 +27,7 @@ _JSON_SAID = "application%2Fjson"
 
 MEANT_SOURCE, MEANT_KIND = "Tropism-Source", "Tropism-Datacontenttype"
 _OWN = {"specversion", "id", "source", "type", "subject", "time"}
+_FAR_US = 2**63 - 1
 _ISO_US = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
 
 
@@ -77,7 +78,7 @@ def times(record: Record, known_us: int) -> str:
 def stored(topic: str, number: int, headers: Mapping[str, str], data: bytes, *, known_us: int) -> Stored:
     """Return the record of a message that was read from a stream.
 
-    ``known_us`` is that of the record in front, for messages that somebody else put there.
+    ``known_us`` is that of the record in front: none is known before it.
     """
     extensions: dict[str, str] = {}
     own: dict[str, str] = {}
@@ -98,26 +99,25 @@ def stored(topic: str, number: int, headers: Mapping[str, str], data: bytes, *, 
         found = _document(topic, number, headers, data, known_us)
         if found is not None:
             return found
-    told = headers.get(TIMES)
-    time_us, known_us = map(int, told.split(" ")) if told else _foreign(headers, own, known_us)
+    time_us, known = _told(headers) or _foreign(headers, own.get("time"))
     source = "" if headers.get("ce-source") == SOURCE_DEFAULT else own.get("source", "")
     sequence = int(headers["Nats-Sequence"])
     id = own.get("id") or headers.get(ID) or f"{headers['Nats-Stream']}/{sequence}"
     type, subject = own.get("type", ""), own.get("subject", "")
     record = Record(id, type, topic, subject, time_us, data, source, extensions or None)
-    return Stored(number, sequence - 1, known_us, record)
+    return Stored(number, sequence - 1, max(known, known_us), record)
 
 
 def _document(
     topic: str, number: int, headers: Mapping[str, str], data: bytes, known_us: int
 ) -> Stored | None:
     """Return the record of a message whose data is the whole event, None where it is not."""
-    told = headers.get(TIMES)
+    taken_us = _taken_us(headers)
     try:
-        record = record_of(data, topic=topic, subject="", time_us=_foreign(headers, {}, known_us)[0])
+        record = record_of(data, topic=topic, subject="", time_us=taken_us)
     except UNREADABLE:
         return None
-    time_us, known_us = map(int, told.split(" ")) if told else (record.time_us, max(record.time_us, known_us))
+    time_us, known = _told(headers) or (record.time_us, max(record.time_us, taken_us))
     source = "" if record.source == SOURCE_DEFAULT and MEANT_SOURCE not in headers else record.source
     extensions = record.extensions
     if MEANT_KIND in headers:
@@ -125,7 +125,7 @@ def _document(
     if TRACEPARENT in headers and TRACEPARENT not in (extensions or {}):
         extensions = {**(extensions or {}), **trace_of(headers)} or None
     record = msgspec.structs.replace(record, time_us=time_us, source=source, extensions=extensions)
-    return Stored(number, int(headers["Nats-Sequence"]) - 1, known_us, record)
+    return Stored(number, int(headers["Nats-Sequence"]) - 1, max(known, known_us), record)
 
 
 def _text(value: str) -> str:
@@ -138,12 +138,6 @@ def _text(value: str) -> str:
         return value
 
 
-def known_of(headers: Mapping[str, str]) -> int | None:
-    """Return when the log knew a message; None where somebody else put it there."""
-    told = headers.get(TIMES)
-    return int(told.rpartition(" ")[2]) if told else None
-
-
 def size(headers: Mapping[str, str]) -> int:
     """Return how many bytes headers take in a message, at most."""
     return sum(map(len, headers)) + sum(map(len, headers.values())) + 4 * len(headers)
@@ -154,12 +148,31 @@ def _second(second: int) -> str:
     return iso(second * MICROSECONDS)[:-1]
 
 
-def _foreign(headers: Mapping[str, str], own: Mapping[str, str], known_us: int) -> tuple[int, int]:
+def _told(headers: Mapping[str, str]) -> tuple[int, int] | None:
+    """Return the time of a message and when the log knew it; None where somebody else put it there."""
+    told = headers.get(TIMES)
+    if told is None:
+        return None
     try:
-        time_us = parse_iso(own.get("time") or headers["Nats-Time-Stamp"].rstrip("Z")[:26])
+        time_us, known_us = map(int, told.split(" "))
     except ValueError:
-        time_us = 0
-    return time_us, max(time_us, known_us)
+        return None
+    return (time_us, known_us) if -_FAR_US <= time_us <= known_us <= _FAR_US else None
+
+
+def _foreign(headers: Mapping[str, str], said: str | None) -> tuple[int, int]:
+    """Return the same of a message that somebody else put there: known when the server took it."""
+    taken_us = _taken_us(headers)
+    try:
+        time_us = parse_iso(said) if said else taken_us
+    except ValueError:
+        time_us = taken_us
+    return time_us, max(time_us, taken_us)
+
+
+def _taken_us(headers: Mapping[str, str]) -> int:
+    # To the nanosecond, which no datetime tells.
+    return parse_iso(headers["Nats-Time-Stamp"].rstrip("Z")[:26])
 
 
 def _name(name: str) -> str:

@@ -211,9 +211,7 @@ class NatsLog:
         """Return what a stream holds from a sequence on, and whether there is more."""
         question = {"seq": sequence, "batch": min(count, READ_COUNT_MAX), "max_bytes": READ_BYTES_MAX}
         subject = f"$JS.API.DIRECT.GET.{self._streams.stream(partition).name}"
-        *messages, last = await session.collect(
-            subject, json.dumps(question).encode(), is_last=lambda m: "Status" in (m.headers or {})
-        )
+        *messages, last = await session.collect(subject, json.dumps(question).encode(), is_last=_is_status)
         headers = last.headers or {}
         match headers.get("Status"):
             case "204":
@@ -230,6 +228,12 @@ def _record_bytes_max(address: Address, session: Session) -> int:
     left = session.max_payload - HEADERS_BYTES
     # In a document, data that is no JSON stands as base 64.
     return left if address.mode == "binary" else left // 4 * 3
+
+
+def _is_status(message: Msg) -> bool:
+    """Say whether a reply is no stored message: those have their place, and may have any other header."""
+    headers = message.headers or {}
+    return "Status" in headers and "Nats-Sequence" not in headers
 
 
 def _reached(messages: Sequence[Msg], before: int) -> int:

@@ -8,7 +8,8 @@ order and ids through every retry: what is sent again follows what is there now,
 import asyncio
 import json
 import re
-from collections.abc import Callable, Sequence
+from base64 import b64decode
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -16,7 +17,7 @@ from uuid import uuid4
 
 from nats.aio.msg import Msg
 
-from tropism.adapters.nats.headers import ID, TIMES, known_of, times
+from tropism.adapters.nats.headers import ID, TIMES, stored, times
 from tropism.adapters.nats.link import NOBODY, Link, Session
 from tropism.adapters.nats.streams import ATOMIC_SINCE, Stream
 from tropism.core.envelope import Record
@@ -270,16 +271,16 @@ class Writer:
         last = int(info["state"]["last_seq"])
         if last:
             found = await session.api(f"STREAM.MSG.GET.{self._stream.name}", {"seq": last})
-            raw = found.get("message", {}).get("hdrs", "")
-            known_us = known_of(_parsed(raw)) if raw else None
-            self._known_us = max(self._known_us, KNOWN_BEFORE_US if known_us is None else known_us)
+            if "message" in found:
+                self._known_us = max(self._known_us, _known_us(found["message"]))
         self._last = last
 
 
-def _parsed(raw: str) -> dict[str, str]:
-    """Return the headers of a stored message, as the server gives them: in base 64."""
-    from base64 import b64decode  # noqa: PLC0415 (once a stream, not once a record)
-
-    lines = re.split(r"\r\n", b64decode(raw).decode("utf-8", "replace"))
+def _known_us(message: Mapping[str, Any]) -> int:
+    """Return when the log knew a stored message, as the server gives it, whoever put it there."""
+    lines = re.split(r"\r\n", b64decode(message.get("hdrs", "")).decode("utf-8", "replace"))
     pairs = (line.partition(":") for line in lines[1:] if line)
-    return {name: value.strip() for name, _, value in pairs}
+    headers = {name: value.strip() for name, _, value in pairs}
+    place = {"Nats-Sequence": str(message["seq"]), "Nats-Stream": "", "Nats-Time-Stamp": message["time"]}
+    data = b64decode(message.get("data", ""))
+    return stored("", 0, {**headers, **place}, data, known_us=KNOWN_BEFORE_US).known_us

@@ -13,8 +13,15 @@ SIZES = (("minLength", "maxLength"), ("minItems", "maxItems"), ("minProperties",
 EXACT = ("pattern", "format", "contentEncoding", "contentMediaType")
 """Words of which only the very same is known to hold."""
 
+MIN_BYTES, MAX_BYTES = "x-min-bytes", "x-max-bytes"
+"""Of data in base64: JSON Schema counts its characters only, which are as many for one byte as for three."""
+
+DIGITS, DECIMALS = "x-max-digits", "x-max-decimals"
+"""Of decimals, whether they stand as a text or as a number."""
+
 NUMBERS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")
-BOUNDS = (*EXACT, *NUMBERS, *(word for pair in SIZES for word in pair))
+_OURS = (MIN_BYTES, MAX_BYTES, DIGITS, DECIMALS)
+BOUNDS = (*EXACT, *NUMBERS, *_OURS, *(word for pair in SIZES for word in pair))
 
 
 def bound_breaks(reader: Schema, writer: Schema, path: str) -> Iterator[Break]:
@@ -27,10 +34,35 @@ def bound_breaks(reader: Schema, writer: Schema, path: str) -> Iterator[Break]:
             yield Break(path, "bound", f"wants {least} {reader[least]} and may have {writer.get(least, 0)}")
         if reader.get(most, inf) < writer.get(most, inf):
             yield Break(path, "bound", f"wants {most} {reader[most]} and may have {writer.get(most, 'more')}")
+    yield from _byte_breaks(reader, writer, path)
+    yield from _decimal_breaks(reader, writer, path)
     if reader.get("uniqueItems") and not writer.get("uniqueItems"):
         yield Break(path, "bound", "wants each item once and may repeat one")
     if writer.get("type") in {"integer", "number"}:
         yield from _number_breaks(reader, writer, path)
+
+
+def _byte_breaks(reader: Schema, writer: Schema, path: str) -> Iterator[Break]:
+    # Schemas of before these words were told say characters alone, and are taken at that.
+    if reader.get(MIN_BYTES, 0) > writer.get(MIN_BYTES, inf):
+        yield Break(path, "bound", f"wants {reader[MIN_BYTES]} bytes and may have {writer[MIN_BYTES]}")
+    if reader.get(MAX_BYTES, inf) < writer.get(MAX_BYTES, 0):
+        yield Break(
+            path, "bound", f"wants {reader[MAX_BYTES]} bytes at most and may have {writer[MAX_BYTES]}"
+        )
+
+
+def _decimal_breaks(reader: Schema, writer: Schema, path: str) -> Iterator[Break]:
+    most, given = ([_bound(each.get(word)) for word in (DIGITS, DECIMALS)] for each in (reader, writer))
+    for wanted, may_have, told in zip(most, given, ("digits", "decimals"), strict=True):
+        if wanted < may_have:
+            yield Break(path, "bound", f"wants {wanted} {told} at most and may have more")
+    if inf not in {*most, *given} and most[0] - most[1] < given[0] - given[1]:
+        yield Break(path, "bound", f"wants fewer digits before the point than {given[0] - given[1]}")
+
+
+def _bound(size: int | None) -> float:
+    return inf if size is None else size
 
 
 def _number_breaks(reader: Schema, writer: Schema, path: str) -> Iterator[Break]:
@@ -70,7 +102,7 @@ def _words(schema: Schema, ending: str) -> str:
 
 def holds(schema: Schema, value: Any) -> bool:
     """Say whether a value surely keeps the bounds of a schema of its type."""
-    if any(word in schema for word in EXACT) or "multipleOf" in schema:
+    if any(schema.get(word) is not None for word in (*EXACT, DIGITS, DECIMALS, "multipleOf")):
         return False
     if isinstance(value, int | float) and not isinstance(value, bool):
         exactly = {"type": "number", "minimum": value, "maximum": value}

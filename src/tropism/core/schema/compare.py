@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tropism.core.schema.bounds import BOUNDS, bound_breaks, holds
+from tropism.core.schema.bounds import BOUNDS, DECIMALS, DIGITS, bound_breaks, holds
 from tropism.core.schema.breaks import Break
 from tropism.core.schema.canonical import ANNOTATIONS, REF
 
@@ -66,7 +66,11 @@ class _Comparison:
         readers = list(_alternatives(reader, self._readers))
         if any(not _words(each) for each in readers):
             return
-        for one in _alternatives(writer, self._writers):
+        writers = list(_alternatives(writer, self._writers))
+        if any(each.get("format") == "decimal" and DIGITS not in each for each in writers):
+            # Of before digits were told: an app that did not change is not to be refused for it.
+            readers = [{w: v for w, v in each.items() if w not in {DIGITS, DECIMALS}} for each in readers]
+        for one in writers:
             yield from self._one_of(readers, one, path)
         yield from self._untagged(reader, writer, path)
 

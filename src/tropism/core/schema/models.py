@@ -1,11 +1,13 @@
 """The JSON Schema of what a pydantic model accepts, exactly where pydantic's own leaves things open.
 
-Its own tells a Decimal as any text, times alike with and without a zone, and keys of mappings mostly not.
+Its own tells a Decimal as any text of any length, times alike with and without a zone and before or after
+now, and keys of mappings mostly not.
 """
 
 from importlib import import_module
 from typing import Any
 
+from tropism.core.schema.bounds import DECIMALS, DIGITS
 from tropism.core.schema.structs import Schema, key_schema, zoned
 
 _ZONES = {"aware": True, "naive": False}
@@ -28,11 +30,20 @@ def _overriding(base: Any, name: str) -> Any:
     return method
 
 
-def _decimal(_: Any, __: Any, schema: Schema) -> Schema:
-    texts = [each for each in schema.get("anyOf", [schema]) if each.get("type") == "string"]
-    for text in texts:
-        text["format"] = "decimal"
+def _decimal(_: Any, core: Any, schema: Schema) -> Schema:
+    # Also where there are none: schemas of before these words were told can then be known by their absence.
+    told = {DIGITS: core.get("max_digits"), DECIMALS: core.get("decimal_places")}
+    for each in schema.get("anyOf", [schema]):
+        each.update(told | ({"format": "decimal"} if each.get("type") == "string" else {}))
     return schema
+
+
+def _date(_: Any, core: Any, schema: Schema) -> Schema:
+    return schema | ({"x-must-be": core["now_op"]} if core.get("now_op") else {})
+
+
+def _complex(_: Any, __: Any, schema: Schema) -> Schema:
+    return schema | {"format": "complex"}
 
 
 def _datetime(_: Any, core: Any, schema: Schema) -> Schema:
@@ -44,7 +55,8 @@ def _time(_: Any, core: Any, schema: Schema) -> Schema:
 
 
 def _timed(format: str, core: Any, schema: Schema) -> Schema:
-    rest = {word: value for word, value in schema.items() if word not in {"type", "format"}}
+    told = _date(None, core, schema)
+    rest = {word: value for word, value in told.items() if word not in {"type", "format"}}
     return {**rest, **zoned(format, _ZONES.get(str(core.get("tz_constraint"))))}
 
 
@@ -56,6 +68,8 @@ def _dict(self: Any, core: Any, schema: Schema) -> Schema:
 
 
 _EXACT = {
+    "date_schema": _date,
+    "complex_schema": _complex,
     "decimal_schema": _decimal,
     "datetime_schema": _datetime,
     "time_schema": _time,

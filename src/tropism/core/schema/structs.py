@@ -12,6 +12,7 @@ from msgspec import NODEFAULT
 from msgspec import inspect as mi
 
 from tropism.core.errors import InvalidInputError
+from tropism.core.schema.bounds import DECIMALS, DIGITS, MAX_BYTES, MIN_BYTES
 
 Schema = dict[str, Any]
 
@@ -24,7 +25,7 @@ _PLAIN: dict[type, Schema] = {
     mi.DateType: {"type": "string", "format": "date"},
     mi.TimeDeltaType: {"type": "string", "format": "duration"},
     mi.UUIDType: {"type": "string", "format": "uuid"},
-    mi.DecimalType: {"type": "string", "format": "decimal"},
+    mi.DecimalType: {"type": "string", "format": "decimal", DIGITS: None, DECIMALS: None},
 }
 _BOUNDS = {
     "ge": "minimum",
@@ -164,10 +165,13 @@ def _sized(type: str, info: Any) -> Schema:
 
 
 def _bytes(info: Any) -> Schema:
-    # In base64, three bytes are four characters.
-    sizes = {"minLength": info.min_length, "maxLength": info.max_length}
-    lengths = {word: 4 * ((size + 2) // 3) for word, size in sizes.items() if size is not None}
-    return {"type": "string", "contentEncoding": "base64"} | lengths
+    # In base64, three bytes are four characters, and so are one and two: characters alone do not tell.
+    bounds = (("minLength", MIN_BYTES, info.min_length), ("maxLength", MAX_BYTES, info.max_length))
+    found: Schema = {"type": "string", "contentEncoding": "base64"}
+    for characters, exactly, size in bounds:
+        if size is not None:
+            found |= {characters: 4 * ((size + 2) // 3), exactly: size}
+    return found
 
 
 def zoned(format: str, tz: bool | None) -> Schema:

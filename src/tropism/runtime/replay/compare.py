@@ -114,7 +114,7 @@ def _content(told: Told, ignore: Collection[str]) -> tuple[str, str, bytes]:
 def _fields(data: bytes) -> Any:
     try:
         return msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 
