@@ -21,7 +21,7 @@ from tropism.runtime.shares import Share
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
 from tropism.runtime.ticking import moments, next_us
-from tropism.runtime.work import Delivery, Item
+from tropism.runtime.work import Delivery, Item, envelope_of
 
 Admitted = tuple[Item, tuple[Delivery, ...]]
 """An item and its deliveries, one a handler; none where there is nothing to call."""
@@ -143,7 +143,8 @@ class Admission:
         if arrivals and self._cursor.first_us is None:
             late = self._now_us is None and arrivals[0][0] <= after_us
             self._cursor.first_us = after_us + 1 if late else arrivals[0][0]
-        for time_us, _, _, _, _, offset, stream, stored in arrivals:
+        for time_us, stream, stored in arrivals:
+            offset = stored.offset
             is_new = offset in opened[stream]
             if event_time and is_new and time_us <= after_us:
                 time_us = self._time(time_us, after_us)  # noqa: PLW2901 (from here on, that is its time)
@@ -223,11 +224,8 @@ class Admission:
 
     def _item(self, event: Any, time_us: int, stream: Stream, stored: Stored, plan: _Plan) -> Admitted:
         record = stored.record
-        envelope = Envelope(
-            record.id, record.source, record.type, record.subject, record.time_us, event, record.extensions
-        )
         as_of_us = time_us if self._as_of_us is None else self._as_of_us
-        item = Item(envelope, time_us, as_of_us, (stream, stored.offset), record)
+        item = Item(None, time_us, as_of_us, stream, stored.offset, record, event)
         # Without a key there is no order to keep: a lane each.
         lane = record.subject if plan.keyed or record.subject else f"\0{record.id}"
         if self._cursor.failures:
@@ -271,10 +269,7 @@ class Admission:
     def _refused(self, known_us: int, stream: Stream, stored: Stored, cause: str) -> Admitted:
         """Return an item that reaches no handler, only the dead letters."""
         record = stored.record
-        envelope: Envelope[Any] = Envelope(
-            record.id, record.source, record.type, record.subject, record.time_us, None, record.extensions
-        )
-        item = Item(envelope, known_us, known_us, (stream, stored.offset))
+        item = Item(envelope_of(record, None), known_us, known_us, stream, stored.offset)
         unknown = record.type not in self._codec.types and stream.topic != self._redrive_topic
         letter = DeadLetter(
             id=record.id,

@@ -72,7 +72,7 @@ class Caller:
             result = await result
         if result is not None:
             outputs = await _outputs(handler, result)
-            item.outputs += [self._record(handler, item, n, output) for n, output in enumerate(outputs)]
+            item.outputs.extend([self._record(handler, item, n, output) for n, output in enumerate(outputs)])
 
     async def _call(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         enlisted: list[tuple[int, Event, str]] = []
@@ -95,7 +95,7 @@ class Caller:
         if len(deliveries) > 1:
             _join(deliveries, whole=any(output.by is None for output in outputs))
         for end in ends:
-            deliveries[0].item.writes += end()
+            deliveries[0].item.writes.extend(end())
         self._keep(deliveries, enlisted, records, writes)
 
     def _keep(
@@ -119,7 +119,7 @@ class Caller:
         """Delete an expired state, unless an event before this moment renewed or deleted it."""
         event: Expired = item.envelope.data
         namespace = namespace_of(self._service, event.state)
-        if item.writes:
+        if item.effects is not None and item.effects.writes:
             return True
         if not await self._values.expires_at(namespace, event.key, event.time_us):
             return False
@@ -310,10 +310,10 @@ def _join(deliveries: Sequence[Delivery], *, whole: bool) -> None:
 
 def _subject_of(shape: Shape, deliveries: Sequence[Delivery]) -> Any:
     if shape is Shape.ONE or shape is Shape.TICK:
-        return deliveries[0].item.envelope.data
+        return deliveries[0].item.data
     if shape is Shape.ENVELOPE:
         return deliveries[0].item.envelope
     if shape is Shape.LIST:
-        return [d.item.envelope.data for d in deliveries]
+        return [d.item.data for d in deliveries]
     envelopes = [d.item.envelope for d in deliveries]
     return Batch(envelopes) if shape is Shape.BATCH else envelopes

@@ -98,7 +98,7 @@ class Calls:
         self._committer.admit([item for item, _ in admitted], until_us, touched=touched)
         deliveries = [delivery for _, some in admitted for delivery in some]
         self._open += len(deliveries)
-        lost = [d for d in deliveries if d.errors and self._attempts.is_spent(d)]
+        lost = [d for d in deliveries if d.failures and self._attempts.is_spent(d)]
         for delivery in lost:
             self._given_up(delivery, spent(delivery))
         self.lanes.add([d for d in deliveries if d not in lost] if lost else deliveries)
@@ -107,11 +107,11 @@ class Calls:
         """Handle one item with nothing else in flight, and commit it."""
         if once:
             # At most once: past it first, then the call; whatever becomes of it, it is not repeated.
-            passed = Item(item.envelope, item.order_us, item.as_of_us, item.place)
+            passed = Item(item.envelope, item.order_us, item.as_of_us, item.stream, item.offset)
             passed.sequence = item.sequence
             self._committer.admit([passed], item.order_us - 1, touched=True)
             await self._committer.wait_settled()
-            item.place = None
+            item.stream = None
             for delivery in deliveries:
                 delivery.once = True
         elif self.suspects:

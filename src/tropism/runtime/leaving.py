@@ -56,7 +56,7 @@ class Leaving:
     def _is_left(self, item: Item, unknown: dict[int, tuple[Item, DeadLetter]]) -> bool:
         _, letter = unknown.get(id(item), (item, None))
         key = item.envelope.subject
-        follows = item.place is not None and key in self._keys
+        follows = item.stream is not None and key in self._keys
         wanted = letter is not None and letter.record.type in self._known
         if (wanted or follows) and self._left < LEFT_MAX:
             self._leave(key)
