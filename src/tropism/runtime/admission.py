@@ -1,7 +1,7 @@
 """What a worker lets in, and in which order: events, ticks, and states that expire."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -16,6 +16,7 @@ from tropism.runtime.dead import DeadLetter, redrive_topic, write_of
 from tropism.runtime.handler import Expired, Handler, Tick
 from tropism.runtime.intake import Arrival
 from tropism.runtime.leaving import Leaving
+from tropism.runtime.plain import UNREADABLE, Plan, only_plain, plain_deliveries
 from tropism.runtime.service import Service
 from tropism.runtime.shares import Share
 from tropism.runtime.streams import Stream
@@ -30,23 +31,7 @@ Due = tuple[int, int, str, int, Admitted]
 """When it is due; 0 if before the events of that moment; what orders the others; and the item."""
 
 
-class _Plan(NamedTuple):
-    """What is done with the events of one type in one stream; without ``decode``, nothing.
-
-    ``shared`` ones are handled only where their keys are for this worker's share.
-    """
-
-    decode: Callable[[bytes], Any] | None = None
-    fed: bool = False
-    handlers: tuple[Handler, ...] = ()
-    keyed: bool = True
-    odd: bool = False
-    shared: bool = False
-
-
-_IGNORED = _Plan()
-
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
+_IGNORED = Plan()
 
 
 class Admission:
@@ -100,7 +85,7 @@ class Admission:
         self._as_of_us: int | None = None
         """The present, live, for the arrivals at hand."""
         self._fed = tables.fed
-        self._plans: dict[Stream, dict[str, _Plan]] = {stream: {} for stream in progress}
+        self._plans: dict[Stream, dict[str, Plan]] = {stream: {} for stream in progress}
         self._facts: list[tuple[int, Stored, Any]] = []
 
     def admit(
@@ -133,6 +118,21 @@ class Admission:
             self._sequence += 1
         return admitted
 
+    def plain(self, arrivals: Sequence[Arrival], after_us: int) -> list[Delivery] | None:
+        """Return the deliveries of arrivals that are all for one plain handler each; None where any is not.
+
+        So they come to the same as if admitted one by one, only sooner.
+        """
+        more = self._ticking or self._closings or self._cursor.failures or self._leaving.is_needed
+        if more or not arrivals or self._cursor.first_us is None:
+            return None
+        now_us = None if self._now_us is None else self._now_us()
+        if now_us is None and arrivals[0][0] <= after_us:
+            return None
+        found = plain_deliveries(arrivals, self._plans, self._progress, now_us, self._sequence)
+        self._sequence += 0 if found is None else len(found)
+        return found
+
     def _events(self, arrivals: Sequence[Arrival], after_us: int) -> list[Admitted]:
         """Feed the views, and return the items of what is to be handled, in order of time."""
         admitted: list[Admitted] = []
@@ -161,7 +161,7 @@ class Admission:
         return admitted
 
     def _event(
-        self, plan: _Plan, time_us: int, stream: Stream, stored: Stored, is_new: bool
+        self, plan: Plan, time_us: int, stream: Stream, stored: Stored, is_new: bool
     ) -> Admitted | None:
         """Return the item of an event, None where there is nothing more to do for it."""
         if plan.shared and not self._share.owns(stored.record):
@@ -187,7 +187,7 @@ class Admission:
         self._tables.is_due = True  # fed again from the log, it would not be late
         return after_us + 1
 
-    def _plan(self, stream: Stream, event_type: str) -> _Plan:
+    def _plan(self, stream: Stream, event_type: str) -> Plan:
         """Decide, once, what is done with the events of a type in a stream."""
         owned = self._owned[stream]
         handlers = () if owned is False else self._routes.get((stream.topic, event_type), ())
@@ -198,12 +198,12 @@ class Admission:
             kind = self._codec.types.get(event_type)
             decode = self._codec.decoder(event_type) if kind is not None else _unknown
             keyed = kind is not None and kind.event_key is not None
-            plan = _Plan(decode, fed, handlers, keyed, odd=again, shared=owned is None)
+            plan = only_plain(Plan(decode, fed, handlers, keyed, odd=again, shared=owned is None))
         self._plans[stream][event_type] = plan
         return plan
 
     def _odd(
-        self, plan: _Plan, time_us: int, stream: Stream, stored: Stored, *, is_new: bool
+        self, plan: Plan, time_us: int, stream: Stream, stored: Stored, *, is_new: bool
     ) -> Admitted | None:
         """Return the item of a redriven event, for who gave up on it; None where a view did."""
         record = stored.record
@@ -222,7 +222,7 @@ class Admission:
             return None
         return self._item(event, time_us, stream, stored, plan) if is_new else None
 
-    def _item(self, event: Any, time_us: int, stream: Stream, stored: Stored, plan: _Plan) -> Admitted:
+    def _item(self, event: Any, time_us: int, stream: Stream, stored: Stored, plan: Plan) -> Admitted:
         record = stored.record
         as_of_us = time_us if self._as_of_us is None else self._as_of_us
         item = Item(None, time_us, as_of_us, stream, stored.offset, record, event)

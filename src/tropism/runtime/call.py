@@ -71,8 +71,12 @@ class Caller:
         if type(result) is CoroutineType:
             result = await result
         if result is not None:
-            outputs = await _outputs(handler, result)
-            item.outputs.extend([self._record(handler, item, n, output) for n, output in enumerate(outputs)])
+            await self.keep(handler, item, result)
+
+    async def keep(self, handler: Handler, item: Item, result: Any) -> None:
+        """Add what a call of one item gave back to it."""
+        outputs = await _outputs(handler, result)
+        item.outputs.extend([self._record(handler, item, n, output) for n, output in enumerate(outputs)])
 
     async def _call(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         enlisted: list[tuple[int, Event, str]] = []

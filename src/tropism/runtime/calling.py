@@ -16,6 +16,7 @@ from tropism.runtime.inject import Opened
 from tropism.runtime.lanes import Lanes
 from tropism.runtime.options import WorkerOptions
 from tropism.runtime.paced import paced
+from tropism.runtime.plain import is_plain
 from tropism.runtime.service import Service
 from tropism.runtime.tables import Tables
 from tropism.runtime.values import Values
@@ -55,6 +56,8 @@ def open_calls(
     )
     return Calls(
         paced(caller, service, gates, lanes),
+        caller.keep,
+        [handler for handler in service.handlers if is_plain(handler)],
         committer,
         attempts,
         platform.clock,

@@ -1,14 +1,15 @@
 """Starting calls: most of them together, some of them alone."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from tropism.ports.clock import Clock
 from tropism.runtime.admission import Admitted
 from tropism.runtime.attempts import Attempts, spent
 from tropism.runtime.call import Caller
 from tropism.runtime.commit import Committer
-from tropism.runtime.lanes import Lanes
+from tropism.runtime.handler import Handler
+from tropism.runtime.lanes import Keep, Lanes
 from tropism.runtime.paced import PacedCaller
 from tropism.runtime.work import Delivery, Item
 
@@ -28,6 +29,8 @@ class Calls:
     def __init__(
         self,
         caller: Caller | PacedCaller,
+        keep: Keep,
+        plain: Collection[Handler],
         committer: Committer,
         attempts: Attempts,
         clock: Clock,
@@ -43,6 +46,8 @@ class Calls:
         self.lanes = Lanes(
             caller.call,
             clock,
+            plain=plain,
+            keep=keep,
             batches=batches,
             collect=live,
             finished=self._finished,
@@ -81,6 +86,13 @@ class Calls:
                 await self._wait_ended()
             start = index + 1
         self._add(admitted[start:], until_us, touched=touched)
+
+    def start_plain(self, deliveries: Sequence[Delivery], until_us: int) -> None:
+        """Start the calls of items with one plain handler each, of whom none has failed before."""
+        if not self.lanes.are_closed():
+            self._committer.admit([delivery.item for delivery in deliveries], until_us, touched=True)
+            self._open += len(deliveries)
+            self.lanes.add(deliveries)
 
     async def _wait_ended(self) -> None:
         """Return when no call is open, whether or not what they did is stored."""

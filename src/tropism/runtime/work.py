@@ -1,6 +1,6 @@
 """One event on its way through a worker."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -147,3 +147,22 @@ class Delivery(msgspec.Struct, eq=False, gc=False):
         """What counts its attempts durably: where it lies, and the handler."""
         stream = self.item.stream
         return None if stream is None else f"{stream.name}/{self.item.offset}/{self.handler.name}"
+
+
+def front_of(
+    lanes: Mapping[str, Sequence[Delivery]], ready: dict[str, None], handler: Handler, limit: int
+) -> list[Delivery]:
+    """Take, lane by lane, the deliveries in front that are for a handler, in order of arrival."""
+    batch: list[Delivery] = []
+    for key in list(ready):
+        room = limit - len(batch)
+        if not room:
+            break
+        for delivery in lanes[key]:
+            if delivery.handler is not handler or not room:
+                break
+            batch.append(delivery)
+            room -= 1
+        del ready[key]
+    batch.sort(key=lambda delivery: delivery.item.sequence)
+    return batch
