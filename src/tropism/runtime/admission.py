@@ -119,7 +119,7 @@ class Admission:
         return admitted
 
     def plain(self, arrivals: Sequence[Arrival], after_us: int) -> list[Delivery] | None:
-        """Return the deliveries of arrivals that are all for one plain handler each; None where any is not.
+        """Return the deliveries of arrivals that are for one handler each and no view; None where any is not.
 
         So they come to the same as if admitted one by one, only sooner.
         """
@@ -351,14 +351,13 @@ def _gone(record: Record) -> str:
 
 
 def wanted_states(
-    stateful: Mapping[Handler, Sequence[str]], admitted: Sequence[Admitted]
+    stateful: Mapping[Handler, Sequence[str]], deliveries: Sequence[Delivery]
 ) -> dict[str, list[str]]:
     """Return, per namespace, the keys that handlers of items are given."""
     wanted: dict[str, list[str]] = {}
-    for item, deliveries in admitted if any(stateful.values()) else ():
-        for delivery in deliveries:
-            for namespace in stateful.get(delivery.handler, ()):
-                wanted.setdefault(namespace, []).append(item.envelope.subject)
+    for delivery in deliveries if any(stateful.values()) else ():
+        for namespace in stateful.get(delivery.handler, ()):
+            wanted.setdefault(namespace, []).append(delivery.item.subject)
     return wanted
 
 

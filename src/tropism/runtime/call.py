@@ -57,6 +57,7 @@ class Caller:
         self._tables = tables
         self._opened = opened
         self._now_us = now_us
+        self._states: dict[Handler, tuple[tuple[str, str, Any, int | None], ...]] = {}
 
     async def call(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         """Call a handler with its deliveries, and add what it gave to their items."""
@@ -64,7 +65,10 @@ class Caller:
         if item.record is None and handler.events == (Expired,) and not await self._expire(item):
             return
         if handler.injections or len(deliveries) > 1:
-            await self._call(handler, deliveries)
+            states = self._states.get(handler)
+            if states is None:
+                states = self._states[handler] = self._states_alone(handler)
+            await (self._call(handler, deliveries) if not states else self._call_with(states, handler, item))
             return
         # The usual call, made a hundred thousand times: what it asks nothing for costs it nothing.
         result = handler.function(_subject_of(handler.shape, deliveries))
@@ -77,6 +81,42 @@ class Caller:
         """Add what a call of one item gave back to it."""
         outputs = await _outputs(handler, result)
         item.outputs.extend([self._record(handler, item, n, output) for n, output in enumerate(outputs)])
+
+    def _states_alone(self, handler: Handler) -> tuple[tuple[str, str, Any, int | None], ...]:
+        """Return the parameters, namespaces, types and times of a handler's states; none if it needs more."""
+        if handler.many or not all(isinstance(each.source, str) for each in handler.injections):
+            return ()
+        return tuple(
+            (
+                i.parameter,
+                namespace_of(self._service, i.source),
+                i.kind,
+                None if i.ttl is None else to_us(i.ttl),
+            )
+            for i in handler.injections
+        )
+
+    async def _call_with(
+        self, states: Sequence[tuple[str, str, Any, int | None]], handler: Handler, item: Item
+    ) -> None:
+        """Make the call of one event that needs nothing but its key's states."""
+        key = item.subject
+        given: dict[str, State[Any]] = {}
+        for parameter, namespace, kind, _ in states:
+            given[parameter] = State({key: await self._values.value(namespace, key)}, kind, key)
+        result = handler.function(_subject_of(handler.shape, (Delivery(item, handler, key),)), **given)
+        if type(result) is CoroutineType:
+            result = await result
+        if result is not None:
+            await self.keep(handler, item, result)
+        writes = [
+            Write(namespace, key, data, None if data is None or ttl_us is None else item.order_us + ttl_us)
+            for parameter, namespace, _, ttl_us in states
+            for key, data in given[parameter].pending.items()
+        ]
+        if writes:
+            self._values.apply(writes)
+            item.writes.extend(writes)
 
     async def _call(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         enlisted: list[tuple[int, Event, str]] = []

@@ -61,12 +61,25 @@ class Calls:
         self._open = 0
         self._ended = asyncio.Event()
 
-    async def start(self, admitted: Sequence[Admitted], until_us: int, *, touched: bool) -> None:
+    async def start(
+        self,
+        admitted: Sequence[Admitted],
+        until_us: int,
+        *,
+        touched: bool,
+        plain: Sequence[Delivery] | None = None,
+    ) -> None:
         """Start the calls of items, in order; they are all there is up to a moment.
 
+        ``plain`` ones, in place of the others, are of items for one handler each that have not failed before.
         Once no more calls start, nothing is taken up: who comes next reads it again.
         """
         if self.lanes.are_closed():
+            return
+        if plain is not None:
+            self._committer.admit([delivery.item for delivery in plain], until_us, touched=touched)
+            self._open += len(plain)
+            self.lanes.add(plain)
             return
         start = 0
         for index, (item, deliveries) in enumerate(admitted):
@@ -86,13 +99,6 @@ class Calls:
                 await self._wait_ended()
             start = index + 1
         self._add(admitted[start:], until_us, touched=touched)
-
-    def start_plain(self, deliveries: Sequence[Delivery], until_us: int) -> None:
-        """Start the calls of items with one plain handler each, of whom none has failed before."""
-        if not self.lanes.are_closed():
-            self._committer.admit([delivery.item for delivery in deliveries], until_us, touched=True)
-            self._open += len(deliveries)
-            self.lanes.add(deliveries)
 
     async def _wait_ended(self) -> None:
         """Return when no call is open, whether or not what they did is stored."""

@@ -314,10 +314,10 @@ def in_order_per_key(items: list[Item]) -> tuple[list[Item], list[Item]]:
         keys: set[str] = set()
         for item in items:
             mates = () if item.bond is None else item.bond.items
-            behind = item.envelope.subject in keys or not _is_finished(item)
+            behind = item.subject in keys or not _is_finished(item)
             if behind or item.sequence in late or any(mate.sequence in late for mate in mates):
                 late.add(item.sequence)
-                keys.add(item.envelope.subject)
+                keys.add(item.subject)
     return (
         [item for item in items if item.sequence not in late],
         [item for item in items if item.sequence in late],

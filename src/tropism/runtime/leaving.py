@@ -44,8 +44,10 @@ class Leaving:
         """Take note of an item of an unknown type, and the dead letter that it may become."""
         self._unknown[id(item)] = (item, letter)
 
-    async def sort_out(self, admitted: Sequence[Admitted]) -> list[Admitted]:
+    async def sort_out(self, admitted: Sequence[Admitted]) -> Sequence[Admitted]:
         """Return what is to be handled now; the letters of unknown types that nobody knows are in it."""
+        if not self.is_needed:
+            return admitted
         unknown, self._unknown = self._unknown, {}
         if any(letter.record.type not in self._known for _, letter in unknown.values()):
             # Who declared itself since, is there now.

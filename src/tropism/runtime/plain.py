@@ -1,4 +1,4 @@
-"""The usual case, in one loop: new events, each for one handler that needs nothing but its event."""
+"""The usual case, in one loop: new events, each for one handler and for no view."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -37,12 +37,12 @@ def is_plain(handler: Handler) -> bool:
 
 
 def only_plain(plan: Plan) -> Plan:
-    """Return a plan that says which handler its events are plainly for, if they are."""
+    """Return a plan that says which handler its events are for, if for one and nothing else."""
     if plan.decode is None or plan.fed or plan.odd or plan.shared or len(plan.handlers) != 1:
         return plan
     (handler,) = plan.handlers
     # What is handled at most once is committed before it is called, alone.
-    return plan._replace(only=handler) if is_plain(handler) and handler.guarantee != "at_most_once" else plan
+    return plan if handler.guarantee == "at_most_once" else plan._replace(only=handler)
 
 
 def plain_deliveries(

@@ -57,6 +57,11 @@ class Item(msgspec.Struct, eq=False, gc=False):
         return self.known
 
     @property
+    def subject(self) -> str:
+        """The key that orders it."""
+        return self.envelope.subject if self.record is None else self.record.subject
+
+    @property
     def data(self) -> Any:
         """The event alone."""
         return self.event if self.known is None else self.known.data

@@ -356,24 +356,21 @@ class Worker:
             until_us = due_us = now_us
             self._cursor.first_us = self._cursor.first_us or now_us
         fresh = await self._seen.fresh(arrivals, self._progress)
-        admitted: Sequence[Admitted] = ()
         alone = expired or self._calls.suspects
         after_us = self._frontier_us
         plain = None if alone else self._admission.plain(fresh, after_us)
+        admitted: Sequence[Admitted] = ()
         if plain is None:
             admitted = self._admission.admit(fresh, expired, due_us, after_us=after_us, read_us=read_us)
-            if self._leaving.is_needed:
-                admitted = await self._leaving.sort_out(admitted)
+            admitted = await self._leaving.sort_out(admitted)
         for stream, offset in self._intake.passed():
             self._progress[stream].pass_to(offset)
-        for namespace, keys in wanted_states(self._stateful, admitted).items():
+        called = [each for _, some in admitted for each in some] if plain is None else plain
+        for namespace, keys in wanted_states(self._stateful, called).items():
             await self._values.load(namespace, keys)
         if self._delays.admit(until_us):
             self._committer.poke()
-        if plain is not None:
-            self._calls.start_plain(plain, until_us)
-        else:
-            await self._calls.start(admitted, until_us, touched=bool(arrivals))
+        await self._calls.start(admitted, until_us, touched=bool(arrivals), plain=plain)
         self._frontier_us = max(after_us, until_us)
         return bool(arrivals or expired) or (until_us > after_us and not self._live)
 

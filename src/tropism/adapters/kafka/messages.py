@@ -198,7 +198,7 @@ def stored_of(message: Message, topic: str, floor_us: int) -> Stored:
 
     What is no event of ours is taken as well as it can be told.
     """
-    pairs: list[tuple[str, Any]] = message.headers() or []
+    pairs: Any = message.headers() or []
     partition, offset = message.partition() or 0, message.offset() or 0
     try:
         record = _usual(message, pairs, topic) or _binary(message, dict(pairs), topic)
@@ -207,8 +207,8 @@ def stored_of(message: Message, topic: str, floor_us: int) -> Stored:
     time_us = record.time_us
     # When the broker took it, at the latest then it was known.
     sent_us = message.timestamp()[1] * 1000
-    known_us = sent_us if sent_us > time_us else time_us
-    return Stored(partition, offset, known_us if known_us > floor_us else floor_us, record)
+    known_us = max(time_us, sent_us)
+    return Stored(partition, offset, max(floor_us, known_us), record)
 
 
 def _usual(message: Message, pairs: list[tuple[str, Any]], topic: str) -> Record | None:

@@ -251,7 +251,7 @@ class Reader:
             raise
 
     def _put(self, messages: list[Message]) -> set[Partition]:
-        """Take messages off a list, add them to the tracks of their partitions, and return which these are."""
+        """Move messages from a list to the tracks of their partitions, and return which these are."""
         moved: set[Partition] = set()
         last: tuple[str | None, int | None] = None, None
         found = None
