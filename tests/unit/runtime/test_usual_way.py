@@ -140,7 +140,8 @@ def test_what_cannot_be_read_among_the_usual_is_a_dead_letter_once() -> None:
             await t.simulation.store.log.append([bad])
             await t.publish(Came(who="a", n=2), Came(who="b", n=3))
             await t.advance()
-            assert called == [0, 1, 2, 3]
+            assert [n for n in called if n != 3] == [0, 1, 2]
+            assert called.count(3) == 1
             letters = t.dead_letters()
             assert [letter.record.id for letter in letters] == ["bad"]
 
