@@ -169,7 +169,7 @@ class Intake:
     def _in_order(self, fresh: list[Arrival]) -> list[Arrival]:
         """Return arrivals in order of time, and of one moment in order of key, topic and producer."""
         if self._live:
-            # Of one moment as they were read: then nobody else reads them again in some other order.
+            # Those of one moment as they were read: live, order is that of arrival.
             return sorted(fresh, key=_time)
         times = list(map(_time, fresh))
         # One stream alone, and no two of a moment: they are.
