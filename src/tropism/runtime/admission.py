@@ -1,11 +1,11 @@
 """What a worker lets in, and in which order: events, ticks, and states that expire."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from tropism.core.codec import Codec
+from tropism.core.codec import UNREADABLE, Codec
 from tropism.core.envelope import Envelope, Record, Stored
 from tropism.core.errors import InvalidInputError, plain
 from tropism.ports.state import Entry
@@ -16,12 +16,13 @@ from tropism.runtime.dead import DeadLetter, letter_id, redrive_topic, write_of
 from tropism.runtime.handler import Expired, Handler, Tick
 from tropism.runtime.intake import Arrival
 from tropism.runtime.leaving import Leaving
+from tropism.runtime.plain import Plan, only_plain, plain_deliveries
 from tropism.runtime.service import Service
 from tropism.runtime.shares import Share
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
 from tropism.runtime.ticking import moments, next_us, stride_us
-from tropism.runtime.work import Delivery, Item
+from tropism.runtime.work import Delivery, Item, envelope_of
 
 Admitted = tuple[Item, tuple[Delivery, ...]]
 """An item and its deliveries, one a handler; none where there is nothing to call."""
@@ -30,23 +31,7 @@ Due = tuple[int, int, str, int, Admitted]
 """When it is due; 0 if before the events of that moment; what orders the others; and the item."""
 
 
-class _Plan(NamedTuple):
-    """What is done with the events of one type in one stream; without ``decode``, nothing.
-
-    ``shared`` ones are handled only where their keys are for this worker's share.
-    """
-
-    decode: Callable[[bytes], Any] | None = None
-    fed: bool = False
-    handlers: tuple[Handler, ...] = ()
-    keyed: bool = True
-    odd: bool = False
-    shared: bool = False
-
-
-_IGNORED = _Plan()
-
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_IGNORED = Plan()
 
 
 class Admission:
@@ -100,7 +85,7 @@ class Admission:
         self._as_of_us: int | None = None
         """The present, live, for the arrivals at hand."""
         self._fed = tables.fed
-        self._plans: dict[Stream, dict[str, _Plan]] = {stream: {} for stream in progress}
+        self._plans: dict[Stream, dict[str, Plan]] = {stream: {} for stream in progress}
         self._facts: list[tuple[int, Stored, Any]] = []
 
     def admit(
@@ -133,6 +118,21 @@ class Admission:
             self._sequence += 1
         return admitted
 
+    def plain(self, arrivals: Sequence[Arrival], after_us: int) -> list[Delivery] | None:
+        """Return the deliveries of arrivals that are for one handler each and no view; None where any is not.
+
+        So they come to the same as if admitted one by one, only sooner.
+        """
+        more = self._ticking or self._closings or self._cursor.failures or self._leaving.is_needed
+        if more or not arrivals or self._cursor.first_us is None:
+            return None
+        now_us = None if self._now_us is None else self._now_us()
+        if now_us is None and arrivals[0][0] <= after_us:
+            return None
+        found = plain_deliveries(arrivals, self._plans, self._progress, now_us, self._sequence)
+        self._sequence += 0 if found is None else len(found)
+        return found
+
     def _events(self, arrivals: Sequence[Arrival], after_us: int) -> list[Admitted]:
         """Feed the views, and return the items of what is to be handled, in order of time."""
         admitted: list[Admitted] = []
@@ -143,7 +143,8 @@ class Admission:
         if arrivals and self._cursor.first_us is None:
             late = self._now_us is None and arrivals[0][0] <= after_us
             self._cursor.first_us = after_us + 1 if late else arrivals[0][0]
-        for time_us, _, _, _, _, offset, stream, stored in arrivals:
+        for time_us, stream, stored in arrivals:
+            offset = stored.offset
             is_new = offset in opened[stream]
             if event_time and is_new and time_us <= after_us:
                 time_us = self._time(time_us, after_us)  # noqa: PLW2901 (from here on, that is its time)
@@ -160,7 +161,7 @@ class Admission:
         return admitted
 
     def _event(
-        self, plan: _Plan, time_us: int, stream: Stream, stored: Stored, is_new: bool
+        self, plan: Plan, time_us: int, stream: Stream, stored: Stored, is_new: bool
     ) -> Admitted | None:
         """Return the item of an event, None where there is nothing more to do for it."""
         if plan.shared and not self._share.owns(stored.record):
@@ -186,7 +187,7 @@ class Admission:
         self._tables.is_due = True  # fed again from the log, it would not be late
         return after_us + 1
 
-    def _plan(self, stream: Stream, event_type: str) -> _Plan:
+    def _plan(self, stream: Stream, event_type: str) -> Plan:
         """Decide, once, what is done with the events of a type in a stream."""
         owned = self._owned[stream]
         handlers = () if owned is False else self._routes.get((stream.topic, event_type), ())
@@ -197,12 +198,12 @@ class Admission:
             kind = self._codec.types.get(event_type)
             decode = self._codec.decoder(event_type) if kind is not None else _unknown
             keyed = kind is not None and kind.event_key is not None
-            plan = _Plan(decode, fed, handlers, keyed, odd=again, shared=owned is None)
+            plan = only_plain(Plan(decode, fed, handlers, keyed, odd=again, shared=owned is None))
         self._plans[stream][event_type] = plan
         return plan
 
     def _odd(
-        self, plan: _Plan, time_us: int, stream: Stream, stored: Stored, *, is_new: bool
+        self, plan: Plan, time_us: int, stream: Stream, stored: Stored, *, is_new: bool
     ) -> Admitted | None:
         """Return the item of a redriven event, for who gave up on it; None where a view did."""
         record = stored.record
@@ -221,13 +222,10 @@ class Admission:
             return None
         return self._item(event, time_us, stream, stored, plan) if is_new else None
 
-    def _item(self, event: Any, time_us: int, stream: Stream, stored: Stored, plan: _Plan) -> Admitted:
+    def _item(self, event: Any, time_us: int, stream: Stream, stored: Stored, plan: Plan) -> Admitted:
         record = stored.record
-        envelope = Envelope(
-            record.id, record.source, record.type, record.subject, record.time_us, event, record.extensions
-        )
         as_of_us = time_us if self._as_of_us is None else self._as_of_us
-        item = Item(envelope, time_us, as_of_us, (stream, stored.offset), record)
+        item = Item(None, time_us, as_of_us, stream, stored.offset, record, event)
         # Without a key there is no order to keep: a lane each.
         lane = record.subject if plan.keyed or record.subject else f"\0{record.id}"
         if self._cursor.failures:
@@ -271,10 +269,7 @@ class Admission:
     def _refused(self, known_us: int, stream: Stream, stored: Stored, cause: str) -> Admitted:
         """Return an item that reaches no handler, only the dead letters."""
         record = stored.record
-        envelope: Envelope[Any] = Envelope(
-            record.id, record.source, record.type, record.subject, record.time_us, None, record.extensions
-        )
-        item = Item(envelope, known_us, known_us, (stream, stored.offset))
+        item = Item(envelope_of(record, None), known_us, known_us, stream, stored.offset)
         unknown = record.type not in self._codec.types and stream.topic != self._redrive_topic
         # Redriven in vain, an event stays that of the handler that gave up on it: others have handled it.
         handler = _gave_up(record) if stream.topic == self._redrive_topic else ""
@@ -362,14 +357,13 @@ def _gone(record: Record) -> str:
 
 
 def wanted_states(
-    stateful: Mapping[Handler, Sequence[str]], admitted: Sequence[Admitted]
+    stateful: Mapping[Handler, Sequence[str]], deliveries: Sequence[Delivery]
 ) -> dict[str, list[str]]:
     """Return, per namespace, the keys that handlers of items are given."""
     wanted: dict[str, list[str]] = {}
-    for item, deliveries in admitted if any(stateful.values()) else ():
-        for delivery in deliveries:
-            for namespace in stateful.get(delivery.handler, ()):
-                wanted.setdefault(namespace, []).append(item.envelope.subject)
+    for delivery in deliveries if any(stateful.values()) else ():
+        for namespace in stateful.get(delivery.handler, ()):
+            wanted.setdefault(namespace, []).append(delivery.item.subject)
     return wanted
 
 

@@ -57,6 +57,7 @@ class Caller:
         self._tables = tables
         self._opened = opened
         self._now_us = now_us
+        self._states: dict[Handler, tuple[tuple[str, str, Any, int | None], ...]] = {}
 
     async def call(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         """Call a handler with its deliveries, and add what it gave to their items."""
@@ -64,15 +65,58 @@ class Caller:
         if item.record is None and handler.events == (Expired,) and not await self._expire(item):
             return
         if handler.injections or len(deliveries) > 1:
-            await self._call(handler, deliveries)
+            states = self._states.get(handler)
+            if states is None:
+                states = self._states[handler] = self._states_alone(handler)
+            await (self._call(handler, deliveries) if not states else self._call_with(states, handler, item))
             return
         # The usual call, made a hundred thousand times: what it asks nothing for costs it nothing.
         result = handler.function(_subject_of(handler.shape, deliveries))
         if type(result) is CoroutineType:
             result = await result
         if result is not None:
-            outputs = await _outputs(handler, result)
-            item.outputs += [self._record(handler, item, n, output) for n, output in enumerate(outputs)]
+            await self.keep(handler, item, result)
+
+    async def keep(self, handler: Handler, item: Item, result: Any) -> None:
+        """Add what a call of one item gave back to it."""
+        outputs = await _outputs(handler, result)
+        item.outputs.extend([self._record(handler, item, n, output) for n, output in enumerate(outputs)])
+
+    def _states_alone(self, handler: Handler) -> tuple[tuple[str, str, Any, int | None], ...]:
+        """Return the parameters, namespaces, types and times of a handler's states; none if it needs more."""
+        if handler.many or not all(isinstance(each.source, str) for each in handler.injections):
+            return ()
+        return tuple(
+            (
+                i.parameter,
+                namespace_of(self._service, i.source),
+                i.kind,
+                None if i.ttl is None else to_us(i.ttl),
+            )
+            for i in handler.injections
+        )
+
+    async def _call_with(
+        self, states: Sequence[tuple[str, str, Any, int | None]], handler: Handler, item: Item
+    ) -> None:
+        """Make the call of one event that needs nothing but its key's states."""
+        key = item.subject
+        given: dict[str, State[Any]] = {}
+        for parameter, namespace, kind, _ in states:
+            given[parameter] = State({key: await self._values.value(namespace, key)}, kind, key)
+        result = handler.function(_subject_of(handler.shape, (Delivery(item, handler, key),)), **given)
+        if type(result) is CoroutineType:
+            result = await result
+        if result is not None:
+            await self.keep(handler, item, result)
+        writes = [
+            Write(namespace, key, data, None if data is None or ttl_us is None else item.order_us + ttl_us)
+            for parameter, namespace, _, ttl_us in states
+            for key, data in given[parameter].pending.items()
+        ]
+        if writes:
+            self._values.apply(writes)
+            item.writes.extend(writes)
 
     async def _call(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         enlisted: list[tuple[int, Event, str]] = []
@@ -95,7 +139,7 @@ class Caller:
         if len(deliveries) > 1:
             _join(deliveries, whole=any(output.by is None for output in outputs))
         for end in ends:
-            deliveries[0].item.writes += end()
+            deliveries[0].item.writes.extend(end())
         self._keep(deliveries, enlisted, records, writes)
 
     def _keep(
@@ -119,7 +163,7 @@ class Caller:
         """Delete an expired state, unless an event before this moment renewed or deleted it."""
         event: Expired = item.envelope.data
         namespace = namespace_of(self._service, event.state)
-        if item.writes:
+        if item.effects is not None and item.effects.writes:
             return True
         if not await self._values.expires_at(namespace, event.key, event.time_us):
             return False
@@ -320,10 +364,10 @@ def _places(handler: Handler, deliveries: Sequence[Delivery]) -> dict[str, int]:
 
 def _subject_of(shape: Shape, deliveries: Sequence[Delivery]) -> Any:
     if shape is Shape.ONE or shape is Shape.TICK:
-        return deliveries[0].item.envelope.data
+        return deliveries[0].item.data
     if shape is Shape.ENVELOPE:
         return deliveries[0].item.envelope
     if shape is Shape.LIST:
-        return [d.item.envelope.data for d in deliveries]
+        return [d.item.data for d in deliveries]
     envelopes = [d.item.envelope for d in deliveries]
     return Batch(envelopes) if shape is Shape.BATCH else envelopes

@@ -17,6 +17,7 @@ from tropism.runtime.lanes import Lanes
 from tropism.runtime.once import once
 from tropism.runtime.options import WorkerOptions
 from tropism.runtime.paced import paced
+from tropism.runtime.plain import is_plain
 from tropism.runtime.service import Service
 from tropism.runtime.tables import Tables
 from tropism.runtime.values import Values
@@ -56,6 +57,8 @@ def open_calls(
     )
     return Calls(
         paced(once(caller, service, committer, lanes), service, gates, lanes),
+        caller.keep,
+        [handler for handler in service.handlers if is_plain(handler)],
         committer,
         attempts,
         platform.clock,

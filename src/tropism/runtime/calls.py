@@ -1,14 +1,15 @@
 """Starting calls: most of them together, some of them alone."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from tropism.ports.clock import Clock
 from tropism.runtime.admission import Admitted
 from tropism.runtime.attempts import Attempts, spent
 from tropism.runtime.call import Caller
 from tropism.runtime.commit import Committer
-from tropism.runtime.lanes import Lanes
+from tropism.runtime.handler import Handler
+from tropism.runtime.lanes import Keep, Lanes
 from tropism.runtime.once import OnceCaller
 from tropism.runtime.paced import PacedCaller
 from tropism.runtime.work import Delivery, Item, passed_of
@@ -29,6 +30,8 @@ class Calls:
     def __init__(
         self,
         caller: Caller | OnceCaller | PacedCaller,
+        keep: Keep,
+        plain: Collection[Handler],
         committer: Committer,
         attempts: Attempts,
         clock: Clock,
@@ -44,6 +47,8 @@ class Calls:
         self.lanes = Lanes(
             caller.call,
             clock,
+            plain=plain,
+            keep=keep,
             batches=batches,
             collect=live,
             finished=self._finished,
@@ -57,12 +62,25 @@ class Calls:
         self._open = 0
         self._ended = asyncio.Event()
 
-    async def start(self, admitted: Sequence[Admitted], until_us: int, *, touched: bool) -> None:
+    async def start(
+        self,
+        admitted: Sequence[Admitted],
+        until_us: int,
+        *,
+        touched: bool,
+        plain: Sequence[Delivery] | None = None,
+    ) -> None:
         """Start the calls of items, in order; they are all there is up to a moment.
 
+        ``plain`` ones, in place of the others, are of items for one handler each that have not failed before.
         Once no more calls start, nothing is taken up: who comes next reads it again.
         """
         if self.lanes.are_closed():
+            return
+        if plain is not None:
+            self._committer.admit([delivery.item for delivery in plain], until_us, touched=touched)
+            self._open += len(plain)
+            self.lanes.add(plain)
             return
         start = 0
         for index, (item, deliveries) in enumerate(admitted):
@@ -106,7 +124,7 @@ class Calls:
         self._committer.admit([item for item, _ in admitted], until_us, touched=touched)
         deliveries = [delivery for _, some in admitted for delivery in some]
         self._open += len(deliveries)
-        lost = [d for d in deliveries if d.errors and self._attempts.is_spent(d)]
+        lost = [d for d in deliveries if d.failures and self._attempts.is_spent(d)]
         for delivery in lost:
             self._given_up(delivery, spent(delivery))
         self.lanes.add([d for d in deliveries if d not in lost] if lost else deliveries)

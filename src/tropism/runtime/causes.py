@@ -1,5 +1,7 @@
 """Why calls of handlers fail, in words."""
 
+from asyncio import CancelledError
+
 from tropism.core.errors import UnavailableError, text_of
 from tropism.runtime.handler import Handler
 
@@ -26,6 +28,22 @@ def broken(handler: Handler, error: BaseException) -> UnavailableError:
         f"Cannot finish handler {handler.name!r}: it raised {type(error).__name__}, which is no Exception. "
         f"Catch it where it happens."
     )
+
+
+def failure_of(handler: Handler, error: BaseException, *, overdue: bool, leaving: bool) -> Exception | None:
+    """Return the failure of a call that raised what is no Exception; None if it is nobody's failure.
+
+    ``overdue`` calls were cancelled for taking too long; where all is ``leaving``, they are given up.
+    """
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return None
+    if not isinstance(error, CancelledError):
+        # Such as a panic in an extension: the process goes on, and so must the key.
+        return broken(handler, error)
+    if overdue:
+        return hung(handler)
+    # Where nobody cancelled this call, what it waited for was.
+    return None if leaving else cancelled(handler)
 
 
 def told(error: Exception) -> str:

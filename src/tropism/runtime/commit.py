@@ -170,7 +170,7 @@ class Committer:
 
     async def pass_by(self, item: Item) -> None:
         """Commit that an input is done with, before what may come of it. Live only; once an item."""
-        if item.place is None and item.tick is None:
+        if item.stream is None and item.tick is None:
             return
         passed, stored = passed_of(item), asyncio.get_running_loop().create_future()
         self._passing.append((passed, stored))
@@ -219,10 +219,9 @@ class Committer:
         step = Step(items=self._finished())
         step.frontier_us = self._queue[0].order_us - 1 if self._queue else self._admitted_us
         for item in step.items:
-            if item.writes:
-                step.writes += item.writes
-            if item.outputs:
-                step.outputs += item.outputs
+            if item.effects is not None:
+                step.writes += item.effects.writes
+                step.outputs += item.effects.outputs
         if self._delays.used:
             self._delays.step(step.outputs, step.writes, step.frontier_us)
         self._add_resources(step)
@@ -263,8 +262,9 @@ class Committer:
     def _add_resources(self, step: Step) -> None:
         enlisted: dict[str, list[Event]] = {name: [] for name in self._opened}
         for item in step.items:
-            for resource, event in item.enlisted:
-                enlisted[resource].append(event)
+            if item.effects is not None:
+                for resource, event in item.effects.enlisted:
+                    enlisted[resource].append(event)
         for name, opened in self._opened.items():
             frontier_us = None if self._live else step.frontier_us
             stored, events = opened.commit(enlisted[name], frontier_us)
@@ -285,24 +285,24 @@ class Committer:
         # Where the store cannot take it, nothing was applied, so nothing is lost: hold it, and try again.
         await patiently(self._platform.clock, lambda: self._platform.state.commit(commit))
         self._expiring.difference_update(self._expiries(step.items))
-        self._values.committed([w for item in step.items if item.writes for w in item.writes if _is_state(w)])
+        self._values.committed(_state_writes(step.items))
         if self._outbox is not None and await self._outbox.publish():
             # What is published is to be taken out of the outbox by the next commit, even if nothing comes.
             self.poke()
 
     def _expiries(self, items: Sequence[Item]) -> list[tuple[str, str]]:
-        events = [item.envelope.data for item in items if item.place is None]
+        events = [item.data for item in items if item.stream is None]
         return [(namespace_of(self._service, e.state), e.key) for e in events if isinstance(e, Expired)]
 
     def _account(self, items: Sequence[Item]) -> None:
         finished: dict[Stream, list[int]] = {stream: [] for stream in self._progress}
         for item in items:
             item.bond = None
-            if item.place is not None:
-                stream, offset = item.place
-                finished[stream].append(offset)
+            stream = item.stream
+            if stream is not None:
+                finished[stream].append(item.offset)
                 if self._cursor.failures:
-                    prefix = f"{stream.name}/{offset}/"
+                    prefix = f"{stream.name}/{item.offset}/"
                     for name in [name for name in self._cursor.failures if name.startswith(prefix)]:
                         del self._cursor.failures[name]
             elif item.tick is not None:
@@ -332,10 +332,10 @@ def in_order_per_key(items: list[Item]) -> tuple[list[Item], list[Item]]:
         keys: set[str] = set()
         for item in items:
             mates = () if item.bond is None else item.bond.items
-            behind = item.envelope.subject in keys or not _is_finished(item)
+            behind = item.subject in keys or not _is_finished(item)
             if behind or item.sequence in late or any(mate.sequence in late for mate in mates):
                 late.add(item.sequence)
-                keys.add(item.envelope.subject)
+                keys.add(item.subject)
     return (
         [item for item in items if item.sequence not in late],
         [item for item in items if item.sequence in late],
@@ -351,5 +351,6 @@ def resource_namespace(consumer: str, resource: str) -> str:
     return f"{consumer}/resource/{resource}"
 
 
-def _is_state(write: Write) -> bool:
-    return "/state/" in write.namespace
+def _state_writes(items: Sequence[Item]) -> list[Write]:
+    written = (item.effects.writes for item in items if item.effects is not None)
+    return [write for writes in written for write in writes if "/state/" in write.namespace]

@@ -111,41 +111,41 @@ class Progress:
     What it remembers is bounded by what is in flight, however long one event stays unfinished.
     """
 
-    __slots__ = ("_again", "_finished_to", "_open", "taken")
+    __slots__ = ("_again", "_finished_to", "opened", "taken")
 
     def __init__(self, place: Place) -> None:
         self.taken = min(place.left, default=place.offset)
         self._finished_to = place.offset
         self._again = dict.fromkeys(place.left)
-        self._open: dict[int, None] = {}
+        self.opened: dict[int, None] = {}
 
     def read(self, offsets: Sequence[int]) -> None:
         """Note that events were read; they are read in order of offset."""
         self.taken = max(self.taken, offsets[-1] + 1)
         if offsets[0] >= self._finished_to:
-            self._open.update(dict.fromkeys(offsets))
+            self.opened.update(dict.fromkeys(offsets))
             return
         for offset in offsets:
             if offset in self._again or offset >= self._finished_to:
                 self._again.pop(offset, None)
-                self._open[offset] = None
+                self.opened[offset] = None
 
     @property
     def open(self) -> Container[int]:
         """The events that were read and are yet to be handled."""
-        return self._open
+        return self.opened
 
     def drop(self, offsets: Sequence[int]) -> None:
         """Note that there is nothing more to do for events."""
         for offset in offsets:
-            self._open.pop(offset, None)
+            self.opened.pop(offset, None)
         if offsets:
             self._finished_to = max(self._finished_to, max(offsets) + 1)
 
     def finish(self, offsets: Sequence[int]) -> None:
         """Note that events are finished, whatever is still unfinished before them."""
         for offset in offsets:
-            del self._open[offset]
+            del self.opened[offset]
         if offsets:
             self._finished_to = max(self._finished_to, max(offsets) + 1)
 
@@ -155,10 +155,10 @@ class Progress:
 
     def place(self) -> Place:
         """Return what a cursor stores."""
-        if not self._open:
+        if not self.opened:
             self._finished_to = max(self._finished_to, self.taken)
         left = list(self._again)
-        for offset in self._open:
+        for offset in self.opened:
             if offset >= self._finished_to:
                 break
             left.append(offset)

@@ -1,15 +1,17 @@
 """Reading several streams as one, in order of time."""
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, repeat
+from operator import itemgetter, lt
 
 from tropism.core.envelope import Stored
 from tropism.ports.log import Log, Partition
 from tropism.runtime.streams import ALL, OUTSIDE, Stream, taken_from, times_of
 
-Arrival = tuple[int, str, str, str, str, int, Stream, Stored]
-"""When it became known, and what orders arrivals of one moment; the stream it came in, and itself."""
+Arrival = tuple[int, Stream, Stored]
+"""When it became known, the stream it came in, and itself."""
 
 BEGINNING_US = -(2**63)
 
@@ -52,21 +54,7 @@ class _Source:
         if not count:
             return []
         self.held += count
-        stream = self.stream
-        topic, producer = stream.topic, stream.producer
-        found = [
-            (
-                time_us,
-                stored.record.subject,
-                topic,
-                producer,
-                "" if stored.record.subject else stored.record.id,
-                stored.offset,
-                stream,
-                stored,
-            )
-            for time_us, stored in zip(self.times_us[:count], self.stored, strict=False)
-        ]
+        found = list(zip(self.times_us[:count], repeat(self.stream), self.stored, strict=False))
         del self.times_us[:count], self.stored[:count]
         return found
 
@@ -77,7 +65,8 @@ class Intake:
     Every stream is in order of time, so what is older than the last record read of every unfinished
     stream is complete. Arrivals of one moment come in order of key; those of one key, of one topic and
     producer, as they lie in the log. That order is the same however many partitions there are; ``read``
-    is told of the events before, in order of offset. ``without`` says, per topic, which types to leave out;
+    is told of the events before, in order of offset. ``live``, those of one moment come as they were read,
+    stream by stream. ``without`` says, per topic, which types to leave out;
     some come all the same.
     """
 
@@ -90,7 +79,9 @@ class Intake:
         read: Callable[[Stream, Sequence[int]], None] | None = None,
         without: Mapping[str, frozenset[str]] | None = None,
         chunk: int = 1024,
+        live: bool = False,
     ) -> None:
+        self._live = live
         self._told = read
         self._without = without or {}
         self._log = log
@@ -100,6 +91,8 @@ class Intake:
         self._by_stream = {source.stream: source for source in self._sources}
         self._held: list[Arrival] = []
         self._at = 0
+        self._latest_us = BEGINNING_US
+        """No arrival that is held became known later."""
         self._taken: list[Arrival] = []
 
     @property
@@ -119,7 +112,7 @@ class Intake:
         """Return, per stream, up to where it is read, and the offsets of what is not dealt with yet."""
         found = {s.stream: (s.next, [stored.offset for stored in s.stored]) for s in self._sources}
         for arrival in (*self._taken, *self._held[self._at :]):
-            found[arrival[6]][1].append(arrival[5])
+            found[arrival[1]][1].append(arrival[2].offset)
         return found
 
     async def take(self, bound_us: int, count_max: int) -> tuple[list[Arrival], int]:
@@ -165,12 +158,22 @@ class Intake:
         for source in self._sources:
             arrivals = source.merge(until_us)
             if arrivals and self._told is not None:
-                self._told(source.stream, [arrival[5] for arrival in arrivals])
+                self._told(source.stream, [stored.offset for _, _, stored in arrivals])
             fresh += arrivals
         if fresh:
-            fresh.sort()
+            fresh = self._in_order(fresh)
+            self._latest_us = max(self._latest_us, fresh[-1][0])
             self._held = [*self._held[self._at :], *fresh]
             self._at = 0
+
+    def _in_order(self, fresh: list[Arrival]) -> list[Arrival]:
+        """Return arrivals in order of time, and of one moment in order of key, topic and producer."""
+        if self._live:
+            # Those of one moment as they were read: live, order is that of arrival.
+            return sorted(fresh, key=_time)
+        times = list(map(_time, fresh))
+        # One stream alone, and no two of a moment: they are.
+        return fresh if all(map(lt, times, times[1:])) else sorted(fresh, key=_order)
 
     async def _read(self, sources: Sequence[_Source]) -> dict[tuple[Partition, int], Sequence[Stored]]:
         """Return the next page of each source: one read for all that leave out the same types."""
@@ -192,18 +195,30 @@ class Intake:
     def _cut(self, until_us: int, count_max: int) -> list[Arrival]:
         held, stop = self._held, min(len(self._held), self._at + count_max)
         # Live, older ones may stand behind newer ones: only those in front of the first that is too new.
-        stop = next((at for at in range(self._at, stop) if held[at][0] > until_us), stop)
+        if until_us < self._latest_us:
+            stop = next((at for at in range(self._at, stop) if held[at][0] > until_us), stop)
         taken = held[self._at : stop]
         if stop == len(self._held):
             for source in self._sources:
                 source.held = 0
             self._held, stop = [], 0
         else:
-            for arrival in taken:
-                self._by_stream[arrival[6]].held -= 1
+            for stream, count in Counter(map(_stream, taken)).items():
+                self._by_stream[stream].held -= count
         self._at = stop
         self._taken.extend(taken)
         return taken
+
+
+_time = itemgetter(0)
+_stream = itemgetter(1)
+
+
+def _order(arrival: Arrival) -> tuple[int, str, str, str, str, int]:
+    time_us, stream, stored = arrival
+    subject = stored.record.subject
+    unkeyed = "" if subject else stored.record.id
+    return time_us, subject, stream.topic, stream.producer, unkeyed, stored.offset
 
 
 def least(*many: Mapping[Partition, int]) -> dict[Partition, int]:

@@ -2,22 +2,28 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from types import CoroutineType
 from typing import Any
 
 from tropism.ports.clock import Clock
-from tropism.runtime.causes import broken, cancelled, hung, told
+from tropism.runtime.causes import failure_of, told
 from tropism.runtime.handler import Handler
 from tropism.runtime.putting_off import put_off_seconds
 from tropism.runtime.rests import Rests
 from tropism.runtime.retry import delay_seconds
-from tropism.runtime.waiting import give_up
-from tropism.runtime.work import Delivery
+from tropism.runtime.waiting import after, give_up
+from tropism.runtime.work import Delivery, Item, front_of
 
 TURN_CALLS, TURN_SECONDS = 256, 0.005
 """After so many calls that waited for nothing, or so long, others have their turn in the event loop."""
 
 Call = Callable[[Handler, Sequence[Delivery]], Awaitable[None]]
+Keep = Callable[[Handler, Item, Any], Awaitable[None]]
+
+
+async def _lost(*_: object) -> None:
+    raise AssertionError("Who calls plain handlers keeps what they give.")
 
 
 class Lanes:
@@ -34,6 +40,9 @@ class Lanes:
     stands alone; only that row is charged an attempt, and only its lane waits for the next one. Where there
     are ``batches``, every lane is noted. Where batches ``collect``, one that is not full starts when its
     first event has waited as long as the handler lets it.
+
+    Handlers that are ``plain`` need nothing but the event: they are called at once, and what they give, if
+    anything, is kept by ``keep``.
     """
 
     def __init__(
@@ -41,6 +50,8 @@ class Lanes:
         call: Call,
         clock: Clock,
         *,
+        plain: Collection[Handler] = (),
+        keep: Keep = _lost,
         batches: bool,
         collect: bool,
         finished: Callable[[Sequence[Delivery]], None],
@@ -48,6 +59,8 @@ class Lanes:
         given_up: Callable[[Delivery, Exception], None],
     ) -> None:
         self._call = call
+        self._plain = frozenset(plain)
+        self._keep = keep
         self._clock = clock
         self._batches = batches
         self._collect = collect
@@ -124,7 +137,7 @@ class Lanes:
         for handler, ready in self._ready.items():
             if ready and handler not in self._batching and self._may_start(handler, ready):
                 self._batching.add(handler)
-                batch = self._front(handler, ready)
+                batch = front_of(self._lanes, ready, handler, self._limit(handler))
                 if not ready:
                     self._due.pop(handler, None)
                 # Counted as of now: who asks what is under way must not miss what is about to start.
@@ -137,24 +150,10 @@ class Lanes:
         if due is None or self._clock.monotonic() >= due - 1e-6:
             return True
         waiting = (delivery.handler is handler for key in ready for delivery in self._lanes[key])
-        return sum(waiting) >= self._limits.get(handler, handler.batch_count_max)
+        return sum(waiting) >= self._limit(handler)
 
-    def _front(self, handler: Handler, ready: dict[str, None]) -> Sequence[Delivery]:
-        """Take, lane by lane, the deliveries in front that are for this handler, in order of arrival."""
-        limit = self._limits.get(handler, handler.batch_count_max)
-        batch: list[Delivery] = []
-        for key in list(ready):
-            room = limit - len(batch)
-            if not room:
-                break
-            for delivery in self._lanes[key]:
-                if delivery.handler is not handler or not room:
-                    break
-                batch.append(delivery)
-                room -= 1
-            del ready[key]
-        batch.sort(key=lambda delivery: delivery.item.sequence)
-        return batch
+    def _limit(self, handler: Handler) -> int:
+        return self._limits.get(handler, handler.batch_count_max)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -188,35 +187,53 @@ class Lanes:
         self._standby = None
         self._note_waiting()
         self._tell()
-        task, lanes = asyncio.current_task(), self._lanes
+        task = asyncio.current_task()
         assert task is not None  # noqa: S101 (a coroutine of ours runs in a task)
-        monotonic = self._clock.monotonic
-        now = monotonic()
-        until = now + TURN_SECONDS
+        await self._take_turn(task)
+        self._tell()
+        self._start_all()
+
+    async def _take_turn(self, task: asyncio.Task[None]) -> None:
+        """Make calls until one has waited, or others are to have their turn."""
+        lanes, fronts, waiting, plain = self._lanes, self._fronts, self._waiting, self._plain
+        monotonic, call = self._clock.monotonic, self._call
+        until = monotonic() + TURN_SECONDS
         for _ in range(TURN_CALLS):
-            delivery = self._next()
-            if delivery is None:
-                break
-            if self._standby is None and (self._fronts or self._done):
-                self._standby = self._start(self._go_on())
-            self._at = at = delivery, task, now
-            try:
-                await self._call(delivery.handler, (delivery,))
-            except BaseException as error:  # noqa: BLE001 (a handler may raise anything; it is recorded)
-                self._left(at, task)
-                self._recover(delivery.handler, (delivery,), error)
-            else:
-                self._done.append(delivery)
-                waited = not self._left(at, task)
-                if delivery.lane in lanes:
-                    self._advance((delivery,))
-                if waited:
-                    break
             now = monotonic()
             if now > until:
                 break
-        self._tell()
-        self._start_all()
+            # Mostly nobody waits, and the next is at hand.
+            delivery = fronts.popleft() if fronts and not (lanes or waiting) else self._next()
+            if delivery is None:
+                break
+            if self._standby is None and (fronts or self._done):
+                self._standby = self._start(self._go_on())
+            self._at = at = delivery, task, now
+            handler = delivery.handler
+            try:
+                is_plain, item = handler in plain, delivery.item
+                result = handler.function(item.event) if is_plain else call(handler, (delivery,))
+                if type(result) is CoroutineType:
+                    result = await result
+                if result is not None:
+                    await self._keep(handler, item, result)
+            except BaseException as error:  # noqa: BLE001 (a handler may raise anything; it is recorded)
+                self._left(at, task)
+                self._recover(handler, (delivery,), error)
+                continue
+            self._done.append(delivery)
+            if self._at is at and not lanes:
+                self._at = None
+            elif self._has_waited(at, task):
+                break
+
+    def _has_waited(self, at: tuple[Delivery, asyncio.Task[None], float], task: asyncio.Task[None]) -> bool:
+        """Note that a call has ended well, and that its lane goes on; say whether it has waited."""
+        waited = self._at is not at
+        self._left(at, task)
+        if at[0].lane in self._lanes:
+            self._advance((at[0],))
+        return waited
 
     def _next(self) -> Delivery | None:
         """Return the next delivery that this task is to make the call of, if there is one."""
@@ -231,14 +248,13 @@ class Lanes:
                 return delivery
         return None
 
-    def _left(self, at: tuple[Delivery, asyncio.Task[None], float], task: asyncio.Task[None]) -> bool:
-        """Note that a call has ended; say whether it did so without waiting for anything."""
+    def _left(self, at: tuple[Delivery, asyncio.Task[None], float], task: asyncio.Task[None]) -> None:
+        """Note that a call has ended."""
         if self._at is at:
             self._at = None
-            return True
+            return
         self._note_waiting()
         self._calls.pop(task, None)
-        return False
 
     def _start_alone(self, delivery: Delivery) -> None:
         handler = delivery.handler
@@ -259,36 +275,25 @@ class Lanes:
             self._after_failure(handler, deliveries, error)
             return
         task = asyncio.current_task()
-        if isinstance(error, KeyboardInterrupt | SystemExit) or task is None:
+        if task is None:
             raise error
-        if not isinstance(error, asyncio.CancelledError):
-            # Such as a panic in an extension: the process goes on, and so must the key.
-            self._after_failure(handler, deliveries, broken(handler, error))
-            return
-        if task in self._overdue:
+        overdue = task in self._overdue
+        failure = failure_of(handler, error, overdue=overdue, leaving=task.cancelling() > 0)
+        if failure is None:
+            raise error
+        if overdue and isinstance(error, asyncio.CancelledError):
             self._overdue.discard(task)
             task.uncancel()
-            self._after_failure(handler, deliveries, hung(handler))
-        elif task.cancelling():
-            raise error
-        else:
-            # Nobody cancelled this call: what it waited for was.
-            self._after_failure(handler, deliveries, cancelled(handler))
+        self._after_failure(handler, deliveries, failure)
 
     def _after_success(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
         if handler.many:
             self._batching.discard(handler)
-            limit = self._limits.get(handler)
-            if limit is not None:
-                self._widen(handler, limit)
+            limit = self._limits.pop(handler, None)
+            if limit is not None and limit * 2 < handler.batch_count_max:
+                self._limits[handler] = limit * 2
         self._finished(deliveries)
         self._advance(deliveries)
-
-    def _widen(self, handler: Handler, limit: int) -> None:
-        if limit * 2 >= handler.batch_count_max:
-            del self._limits[handler]
-        else:
-            self._limits[handler] = limit * 2
 
     def _advance(self, deliveries: Sequence[Delivery]) -> None:
         """Take finished deliveries off their lanes, and offer what stands behind them."""
@@ -354,13 +359,9 @@ class Lanes:
 
     def _pause(self, seconds: float, then: Callable[[], None]) -> None:
         """Do something in a while."""
-        task = asyncio.get_running_loop().create_task(self._later(seconds, then))
+        task = asyncio.get_running_loop().create_task(after(self._clock, seconds, then))
         self._pauses[task] = None
         task.add_done_callback(self._pauses.pop)
-
-    async def _later(self, seconds: float, then: Callable[[], None]) -> None:
-        await self._clock.sleep(seconds)
-        then()
 
     def _again(self, deliveries: Sequence[Delivery]) -> None:
         for key in dict.fromkeys(delivery.lane for delivery in deliveries):

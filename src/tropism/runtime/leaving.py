@@ -44,8 +44,10 @@ class Leaving:
         """Take note of an item of an unknown type, and the dead letter that it may become."""
         self._unknown[id(item)] = (item, letter)
 
-    async def sort_out(self, admitted: Sequence[Admitted]) -> list[Admitted]:
+    async def sort_out(self, admitted: Sequence[Admitted]) -> Sequence[Admitted]:
         """Return what is to be handled now; the letters of unknown types that nobody knows are in it."""
+        if not self.is_needed:
+            return admitted
         unknown, self._unknown = self._unknown, {}
         if any(letter.record.type not in self._known for _, letter in unknown.values()):
             # Who declared itself since, is there now.
@@ -56,7 +58,7 @@ class Leaving:
     def _is_left(self, item: Item, unknown: dict[int, tuple[Item, DeadLetter]]) -> bool:
         _, letter = unknown.get(id(item), (item, None))
         key = item.envelope.subject
-        follows = item.place is not None and key in self._keys
+        follows = item.stream is not None and key in self._keys
         wanted = letter is not None and letter.record.type in self._known
         if (wanted or follows) and self._left < LEFT_MAX:
             self._leave(key)

@@ -55,7 +55,7 @@ class Seen:
         fresh: list[Arrival] = []
         for arrival in arrivals:
             now_us = arrival[0] if live_us is None else live_us
-            key, place = _key(arrival), b"%d/%d" % (arrival[6].number, arrival[5])
+            key, place = _key(arrival), b"%d/%d" % (arrival[1].number, arrival[2].offset)
             before, until_us = known.get(key, (b"", now_us))
             if until_us <= now_us:
                 until_us = now_us + self._window_us
@@ -65,7 +65,7 @@ class Seen:
             elif before != place:
                 self.repeated += 1
                 if progress is not None:
-                    progress[arrival[6]].drop([arrival[5]])
+                    progress[arrival[1]].drop([arrival[2].offset])
                 continue
             fresh.append(arrival)
         return fresh
@@ -119,8 +119,8 @@ def seen_by(service: Service, platform: Platform, remember_seconds: float, *, li
 
 def _key(arrival: Arrival) -> str:
     # Others' ids are their own: an event is one by its id and its source.
-    record = arrival[7].record
-    return f"{arrival[6].topic}/{record.id}\n{record.source}"
+    record = arrival[2].record
+    return f"{arrival[1].topic}/{record.id}\n{record.source}"
 
 
 def _read(value: bytes) -> tuple[bytes, int]:

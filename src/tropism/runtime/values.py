@@ -41,6 +41,12 @@ class Values:
             await self.load(namespace, keys)
         return {key: self._known[namespace, key] for key in keys}
 
+    async def value(self, namespace: str, key: str) -> bytes | None:
+        """Return the value of a key as it is now, written or about to be."""
+        while (place := (namespace, key)) not in self._known:
+            await self.load(namespace, (key,))
+        return self._known[place]
+
     async def expires_at(self, namespace: str, key: str, when_us: int) -> bool:
         """Say whether a value, as it is now, expires at a moment: nobody renewed or deleted it."""
         place = (namespace, key)

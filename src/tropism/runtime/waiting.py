@@ -1,8 +1,10 @@
 """Waiting for several at once, and giving up what nobody waits for any more."""
 
 import asyncio
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
+
+from tropism.ports.clock import Clock
 
 
 async def first_of(*awaited: Awaitable[Any]) -> None:
@@ -13,6 +15,12 @@ async def first_of(*awaited: Awaitable[Any]) -> None:
 async def all_of(*awaited: Awaitable[Any]) -> None:
     """Return when all of them are done; if one fails, give the others up. Raises: what that one raised."""
     await _wait(awaited, asyncio.FIRST_EXCEPTION)
+
+
+async def after(clock: Clock, seconds: float, then: Callable[[], None]) -> None:
+    """Do something in a while."""
+    await clock.sleep(seconds)
+    then()
 
 
 async def give_up(tasks: Collection[asyncio.Future[Any]]) -> None:

@@ -1,6 +1,6 @@
 """One event on its way through a worker."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,36 +12,93 @@ from tropism.runtime.handler import Handler
 from tropism.runtime.streams import Stream
 
 
-class Item(msgspec.Struct, eq=False, gc=False):
-    """An input: an event from the log, a tick, or a state that expired; finished when all its calls are.
+class Effects(msgspec.Struct, eq=False, gc=False):
+    """What came of an item, to be committed with it."""
 
-    ``place`` is where it lies in the log, if it came from there. ``as_of_us`` is the moment of which
-    views are read for it. ``bond`` holds the items with which it must commit, until it does: nothing looks
-    for cycles here. ``committed`` is called, for what did not come from the log, when it commits.
-    """
-
-    envelope: Envelope[Any]
-    order_us: int
-    as_of_us: int
-    place: tuple[Stream, int] | None = None
-    record: Record | None = None
-    sequence: int = 0
-    open_calls: int = 0
-    bond: "Bond | None" = None
     outputs: list[Record] = []
     writes: list[Write] = []
     enlisted: list[tuple[str, Event]] = []
+
+
+class Item(msgspec.Struct, eq=False, gc=False):
+    """An input: an event from the log, a tick, or a state that expired; finished when all its calls are.
+
+    ``stream`` and ``offset`` say where it lies in the log, if it came from there; then its envelope is made
+    of its ``record`` and its ``event`` when somebody asks for it. ``as_of_us`` is the moment of which views
+    are read for it. ``effects`` are there as soon as something came of it: of most items nothing does, and
+    what the garbage collector must visit costs more than all else here. ``bond`` holds the items with which
+    it must commit, until it does: nothing looks for cycles here. ``committed`` is called, for what did not
+    come from the log, when it commits.
+    """
+
+    known: Envelope[Any] | None
+    order_us: int
+    as_of_us: int
+    stream: Stream | None = None
+    offset: int = 0
+    record: Record | None = None
+    event: Any = None
+    sequence: int = 0
+    open_calls: int = 0
+    bond: "Bond | None" = None
+    effects: Effects | None = None
     tick: tuple[str, int] | None = None
     committed: Callable[[], None] | None = None
     left: bool = False
     """Whether it is no longer in the committer's queue."""
 
+    @property
+    def envelope(self) -> Envelope[Any]:
+        """The event with what is known about it."""
+        if self.known is None:
+            if self.record is None:
+                raise AssertionError("An item is made of an envelope, or of a record.")
+            self.known = envelope_of(self.record, self.event)
+        return self.known
+
+    @property
+    def subject(self) -> str:
+        """The key that orders it."""
+        return self.envelope.subject if self.record is None else self.record.subject
+
+    @property
+    def data(self) -> Any:
+        """The event alone."""
+        return self.event if self.known is None else self.known.data
+
+    @property
+    def outputs(self) -> list[Record]:
+        """Events to be published."""
+        return self._effects().outputs
+
+    @property
+    def writes(self) -> list[Write]:
+        """What is to be stored."""
+        return self._effects().writes
+
+    @property
+    def enlisted(self) -> list[tuple[str, Event]]:
+        """Events for resources, by the names of these."""
+        return self._effects().enlisted
+
+    def _effects(self) -> Effects:
+        if self.effects is None:
+            self.effects = Effects()
+        return self.effects
+
+
+def envelope_of(record: Record, event: Any) -> Envelope[Any]:
+    """Return the envelope of a record whose payload is decoded."""
+    return Envelope(
+        record.id, record.source, record.type, record.subject, record.time_us, event, record.extensions
+    )
+
 
 def passed_of(item: Item) -> Item:
     """Take an item's place in the log, or its tick, and return an item that commits it: it is done with."""
-    passed = Item(item.envelope, item.order_us, item.as_of_us, item.place, tick=item.tick)
+    passed = Item(item.envelope, item.order_us, item.as_of_us, item.stream, item.offset, tick=item.tick)
     passed.sequence = item.sequence
-    item.place = item.tick = None
+    item.stream = item.tick = None
     return passed
 
 
@@ -75,26 +132,50 @@ def tie(items: list[Item]) -> None:
 
 
 class Delivery(msgspec.Struct, eq=False, gc=False):
-    """An item for one handler, in the lane of its key; ``errors`` says how each failed call ended."""
+    """An item for one handler, in the lane of its key; ``failures`` are there as soon as a call failed."""
 
     item: Item
     handler: Handler
     lane: str
-    errors: list[str] = []
+    failures: list[str] | None = None
     charged: bool = False
     once: bool = False
     busy_since: float | None = None
     """When it was first put off, on a monotonic clock."""
 
     @property
+    def errors(self) -> list[str]:
+        """How each failed call ended."""
+        if self.failures is None:
+            self.failures = []
+        return self.failures
+
+    @property
     def attempts(self) -> int:
         """How many calls have failed, or were counted before they were made."""
-        return len(self.errors)
+        return 0 if self.failures is None else len(self.failures)
 
     @property
     def name(self) -> str | None:
         """What counts its attempts durably: where it lies, and the handler."""
-        if self.item.place is None:
-            return None
-        stream, offset = self.item.place
-        return f"{stream.name}/{offset}/{self.handler.name}"
+        stream = self.item.stream
+        return None if stream is None else f"{stream.name}/{self.item.offset}/{self.handler.name}"
+
+
+def front_of(
+    lanes: Mapping[str, Sequence[Delivery]], ready: dict[str, None], handler: Handler, limit: int
+) -> list[Delivery]:
+    """Take, lane by lane, the deliveries in front that are for a handler, in order of arrival."""
+    batch: list[Delivery] = []
+    for key in list(ready):
+        room = limit - len(batch)
+        if not room:
+            break
+        for delivery in lanes[key]:
+            if delivery.handler is not handler or not room:
+                break
+            batch.append(delivery)
+            room -= 1
+        del ready[key]
+    batch.sort(key=lambda delivery: delivery.item.sequence)
+    return batch

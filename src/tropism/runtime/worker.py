@@ -12,7 +12,7 @@ from tropism.core.time import MICROSECONDS
 from tropism.ports.log import Partition
 from tropism.ports.platform import Platform
 from tropism.ports.state import Lease, Position, Write
-from tropism.runtime.admission import Admission, wanted_states
+from tropism.runtime.admission import Admission, Admitted, wanted_states
 from tropism.runtime.aside import Aside
 from tropism.runtime.calling import open_calls
 from tropism.runtime.commit import Committer
@@ -197,16 +197,14 @@ class Worker:
             log,
             offsets,
             services=self._sources.services(),
-            read=self._read,
+            read=lambda stream, offsets: self._progress[stream].read(offsets),
             without=self._sources.without(self._codec.types),
             chunk=chunk,
+            live=self._live,
         )
         self._aside = await Aside.open(
             self.service, self._cursor, self._tables, self._codec, log, self._seen, self._options.chunk
         )
-
-    def _read(self, stream: Stream, offsets: Sequence[int]) -> None:
-        self._progress[stream].read(offsets)
 
     def _store_views(self, frontier_us: int) -> list[Write]:
         """Return what is to be stored of the views with a commit, and note how far they are fed then."""
@@ -250,10 +248,10 @@ class Worker:
 
     def latest(self, view: str, key: str) -> Any:
         """Return the first column of a view as of now, None where it is empty or not kept here."""
-        for kept in self.service.views:
-            if kept.name == view and self.is_open:
-                return self._tables.reader(kept, self._frontier_us, None)(key)[0]
-        return None
+        kept = next((each for each in self.service.views if each.name == view), None)
+        if kept is None or not self.is_open:
+            return None
+        return self._tables.reader(kept, self._frontier_us, None)(key)[0]
 
     async def drain(self, seconds: float) -> None:
         """Stop taking events in, finish the calls under way within a bound, commit, and return.
@@ -361,19 +359,23 @@ class Worker:
             until_us = due_us = now_us
             self._cursor.first_us = self._cursor.first_us or now_us
         fresh = await self._seen.fresh(arrivals, self._progress)
-        admitted = self._admission.admit(fresh, expired, due_us, after_us=self._frontier_us, read_us=read_us)
-        if self._leaving.is_needed:
+        alone = expired or self._calls.suspects
+        after_us = self._frontier_us
+        plain = None if alone else self._admission.plain(fresh, after_us)
+        admitted: Sequence[Admitted] = ()
+        if plain is None:
+            admitted = self._admission.admit(fresh, expired, due_us, after_us=after_us, read_us=read_us)
             admitted = await self._leaving.sort_out(admitted)
         for stream, offset in self._intake.passed():
             self._progress[stream].pass_to(offset)
-        for namespace, keys in wanted_states(self._stateful, admitted).items():
+        called = [each for _, some in admitted for each in some] if plain is None else plain
+        for namespace, keys in wanted_states(self._stateful, called).items():
             await self._values.load(namespace, keys)
         if self._delays.admit(until_us):
             self._committer.poke()
-        await self._calls.start(admitted, until_us, touched=bool(arrivals))
-        moved = until_us > self._frontier_us
-        self._frontier_us = max(self._frontier_us, until_us)
-        return bool(arrivals or expired) or (moved and not self._live)
+        await self._calls.start(admitted, until_us, touched=bool(arrivals), plain=plain)
+        self._frontier_us = max(after_us, until_us)
+        return bool(arrivals or expired) or (until_us > after_us and not self._live)
 
     def _advanced(self, to_us: int) -> None:
         self._room.set()

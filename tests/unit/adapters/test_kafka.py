@@ -278,3 +278,20 @@ def test_a_queue_that_stays_full_is_told_within_a_bound():
         await asyncio.wait_for(transactions.close(), 30)
 
     asyncio.run(check())
+
+
+def test_the_usual_headers_are_read_like_any():
+    """Whatever their order, with one more or one that has no value, a message is the same event."""
+    record = Record("a", "o.p.v1", "o", "k", 1_700_000_000_123_456, b"{}", "/shop")
+    key, value, headers = encoded(record)
+
+    def read(*given):
+        return stored_of(message(key, value, list(given)), "o", 0).record
+
+    assert read(*headers) == read(*reversed(headers)) == read(*headers, ("other", b"1")) == record
+    for missing in ("ce_time", "ce_subject", "ce_id", "ce_type", "ce_source", "content-type"):
+        kept = [(name, None if name == missing else value) for name, value in headers]
+        assert read(*kept) == read(*kept, ("other", b"1"))
+    unnamed = encoded(Record("a", "o.p.v1", "o", "k", 0, b"{}", "")).headers
+    meant = encoded(Record("a", "o.p.v1", "o", "k", 0, b"{}", "/tropism")).headers
+    assert (read(*unnamed).source, read(*meant).source) == ("", "/tropism")

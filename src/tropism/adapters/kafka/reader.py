@@ -250,12 +250,15 @@ class Reader:
             self._places.clear()
             raise
 
-    def _put(self, messages: Iterable[Message]) -> set[Partition]:
-        """Add messages to the tracks of their partitions, and return which these are."""
+    def _put(self, messages: list[Message]) -> set[Partition]:
+        """Move messages from a list to the tracks of their partitions, and return which these are."""
         moved: set[Partition] = set()
         last: tuple[str | None, int | None] = None, None
         found = None
-        for message in messages:
+        messages.reverse()
+        while messages:
+            # Let go of at once, their headers are none of the garbage collector's business.
+            message = messages.pop()
             place = message.topic(), message.partition()
             if place != last:
                 # They come in runs.
