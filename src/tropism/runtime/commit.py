@@ -30,6 +30,10 @@ HELD_MAX = 1024
 """With so many items at hand, a commit waits for no more."""
 
 
+PASSED_SECONDS = 0.5
+"""How long to wait for a step that says so, too, before events that nobody wanted are said to be passed."""
+
+
 @dataclass
 class Step:
     """What one commit contains."""
@@ -92,7 +96,7 @@ class Committer:
         self._announced_us = start_us if announces else None
         self.committed_us = start_us
         """Up to when everything is in the store."""
-        self._dirty = asyncio.Event()
+        self._dirty, self._passed = asyncio.Event(), asyncio.Event()
         self._touched = self._stale = False
         self._held = self._urgent = False
         self._settled = asyncio.Event()
@@ -110,11 +114,11 @@ class Committer:
             self._ready += [item for item in items if not item.open_calls]
         self._expiring.update(self._expiries(items))
         self._admitted_us = max(self._admitted_us, until_us)
-        if self._live and not items:
-            self._touched = self._touched or touched
-        else:
-            # What was only passed over is passed over again after a crash: it is stored with the next step.
-            self._stale = self._stale or touched
+        # What was only passed over is passed over again after a crash: it is stored with the next step, and
+        # live, where others see how far a service is behind, in a while.
+        self._stale = self._stale or touched
+        if self._live and touched and not items:
+            self._passed.set()
         self.poke()
 
     @property
@@ -166,6 +170,15 @@ class Committer:
             self._dirty.clear()
             if not self._held or self._urgent or self._touched or len(self._queue) >= HELD_MAX:
                 await self.commit()
+
+    async def store_passed(self) -> None:
+        """Have stored, in a while, that events were passed over, until cancelled."""
+        while True:
+            await self._passed.wait()
+            await self._platform.clock.sleep(PASSED_SECONDS)
+            self._passed.clear()
+            if self._stale:
+                self.touch()
 
     def withdraw(self) -> None:
         """Let go of what is not finished and will not be: somebody else reads it again."""
