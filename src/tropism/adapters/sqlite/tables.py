@@ -8,7 +8,7 @@ from tropism.adapters.leases import Holding, Leases
 from tropism.adapters.local.clock import SystemClock
 from tropism.adapters.messages import DEDUP_SECONDS
 from tropism.adapters.records import PARTITIONS_DEFAULT
-from tropism.adapters.sqlite.many import execute_keys, execute_rows, statements
+from tropism.adapters.sqlite.many import execute_keys, execute_rows, execute_values, statements
 from tropism.adapters.sqlite.topics import Appending, Topics
 from tropism.adapters.sqlite.turns import Turns
 from tropism.adapters.sqlite.wire import (
@@ -49,7 +49,8 @@ class _Together(NamedTuple):
     """Appends and commits that nothing else came between: what they write is written in one go."""
 
     appending: Appending
-    writes: dict[tuple[str, str], Write]
+    writes: dict[str, dict[str, Write]]
+    """By namespace and key: a key written twice keeps its last value."""
     moves: dict[str, tuple[Any, ...]]
     """Rows of consumers."""
 
@@ -164,8 +165,10 @@ class Tables:
         if commit.outputs:
             together.appending.add(number, commit.outputs)
         for write in commit.writes:
-            # A key written twice keeps its last value.
-            together.writes[write.namespace, write.key] = write
+            of_namespace = together.writes.get(write.namespace)
+            if of_namespace is None:
+                of_namespace = together.writes[write.namespace] = {}
+            of_namespace[write.key] = write
         at = commit.position.cursor, commit.position.watermark_us, asked.id
         together.moves[consumer] = (consumer, held.token, held.holder, held.seconds, 0, *at)
         self._applied[consumer] = asked.id
@@ -182,17 +185,20 @@ class Tables:
     ) -> None:
         """Write what was gathered, in a transaction of its own where it is the last and one statement."""
         appending, writes, moves = together
-        puts = [(w.namespace, w.key, w.value, w.expires_us) for w in writes.values() if w.value is not None]
+        puts: list[Any] = []
         gone: dict[str, list[str]] = {}
-        for write in writes.values():
-            if write.value is None:
-                gone.setdefault(write.namespace, []).append(write.key)
-        count = appending.statements + statements(len(puts)) + statements(len(moves)) + len(gone)
+        for namespace, by_key in writes.items():
+            for key, write in by_key.items():
+                if write.value is None:
+                    gone.setdefault(namespace, []).append(key)
+                else:
+                    puts += (namespace, key, write.value, write.expires_us)
+        count = appending.statements + statements(len(puts) // 4) + statements(len(moves)) + len(gone)
         if count > (1 if last else 0):
             self._begin()
         for number, new in appending.write(self._sql, grown).items():
             outcomes[number] = new if isinstance(asked[number][0], Append) else None
-        execute_rows(self._sql, "INSERT INTO state VALUES", puts, _PUT, width=4)
+        execute_values(self._sql, "INSERT INTO state VALUES", puts, _PUT, width=4)
         for namespace, keys in gone.items():
             execute_keys(self._sql, "DELETE FROM state", namespace, keys)
         execute_rows(self._sql, "INSERT INTO consumers VALUES", list(moves.values()), _MOVE, width=8)
