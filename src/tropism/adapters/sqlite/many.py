@@ -27,14 +27,18 @@ def execute_values(
     sql: sqlite3.Connection, head: str, values: Sequence[Any], tail: str = "", *, width: int
 ) -> None:
     """Execute a statement for rows that lie one behind the other."""
-    for start, size in _parts(len(values) // width):
-        some = values if size * width == len(values) else values[start * width : (start + size) * width]
-        sql.execute(_statement(head, size, width, tail), some)
+    count = len(values) // width
+    if count < _SIZES[-1]:
+        if count:
+            sql.execute(_statement(head, count, width, tail), values)
+        return
+    for start, size in _parts(count):
+        sql.execute(_statement(head, size, width, tail), values[start * width : (start + size) * width])
 
 
 def statements(count: int) -> int:
     """Return how many statements so many rows take."""
-    return sum(1 for _ in _parts(count))
+    return int(count > 0) if count < _SIZES[-1] else sum(1 for _ in _parts(count))
 
 
 def execute_keys(sql: sqlite3.Connection, head: str, namespace: str, keys: Sequence[str]) -> list[Any]:

@@ -8,7 +8,7 @@ from tropism.adapters.leases import Holding, Leases
 from tropism.adapters.local.clock import SystemClock
 from tropism.adapters.messages import DEDUP_SECONDS
 from tropism.adapters.records import PARTITIONS_DEFAULT
-from tropism.adapters.sqlite.many import execute_keys, execute_rows, execute_values, statements
+from tropism.adapters.sqlite.many import execute_keys, execute_values, statements
 from tropism.adapters.sqlite.topics import Appending, Topics
 from tropism.adapters.sqlite.turns import Turns
 from tropism.adapters.sqlite.wire import (
@@ -198,7 +198,10 @@ class Tables:
             self._begin()
         for number, new in appending.write(self._sql, grown).items():
             outcomes[number] = new if isinstance(asked[number][0], Append) else None
+        if not moves:
+            return
         execute_values(self._sql, "INSERT INTO state VALUES", puts, _PUT, width=4)
         for namespace, keys in gone.items():
             execute_keys(self._sql, "DELETE FROM state", namespace, keys)
-        execute_rows(self._sql, "INSERT INTO consumers VALUES", list(moves.values()), _MOVE, width=8)
+        rows = [value for row in moves.values() for value in row]
+        execute_values(self._sql, "INSERT INTO consumers VALUES", rows, _MOVE, width=8)
