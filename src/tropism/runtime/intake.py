@@ -195,7 +195,7 @@ class Intake:
             self._at = 0
 
     async def _read(self, sources: Sequence[_Source]) -> dict[tuple[Partition, int], Sequence[Stored]]:
-        """Return the next page of each source that has one: one read for all that leave out the same types."""
+        """Return the next pages, where there are any: one read for all that leave out the same types."""
         pages: dict[tuple[Partition, int], Sequence[Stored]] = {}
         left: dict[frozenset[str], dict[tuple[Partition, int], None]] = {}
         for source in sources:

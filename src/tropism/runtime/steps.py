@@ -78,13 +78,12 @@ class Steps:
         try:
             kept = journal.find(scope, name)
             if kept is None:
-                if function.takes_key:
-                    kwargs |= function.more(scope, name, kwargs)
+                more = kwargs | function.more(scope, name, kwargs) if function.takes_key else kwargs
                 provider = declared.provider
                 if provider is None or provider == self._has_turn:
-                    kept = Kept(given, await self._call(name, call, args, kwargs))
+                    kept = Kept(given, await self._call(name, call, args, more))
                 else:
-                    kept = Kept(given, await self._paced(provider, name, call, args, kwargs))
+                    kept = Kept(given, await self._paced(provider, name, call, args, more))
                 if self._is_over:
                     raise self._ended(name)
                 journal.add(scope, name, kept)

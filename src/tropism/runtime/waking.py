@@ -24,11 +24,12 @@ class Waking:
     async def wait(self, news: Awaitable[None], seconds: float) -> None:
         """Return when there is news, when so long is over, or when woken. Raises: what ``news`` raises."""
         self._set_alarm(seconds)
+        bound = self._bound = asyncio.timeout(None)
         try:
-            async with asyncio.timeout(None) as self._bound:
+            async with bound:
                 await news
         except TimeoutError:
-            if not self._bound.expired():
+            if not bound.expired():
                 raise
         finally:
             self._bound = None
