@@ -24,6 +24,7 @@ from tropism.runtime.outbox import Outbox
 from tropism.runtime.patience import patiently
 from tropism.runtime.streams import Stream
 from tropism.runtime.values import Values
+from tropism.runtime.waiting import all_of
 from tropism.runtime.work import Item
 
 HELD_MAX = 1024
@@ -165,14 +166,17 @@ class Committer:
 
     async def run(self) -> None:
         """Commit whenever something finished, until cancelled. Raises: FencedError."""
+        await all_of(self._run(), self._store_passed())
+
+    async def _run(self) -> None:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
             if not self._held or self._urgent or self._touched or len(self._queue) >= HELD_MAX:
                 await self.commit()
 
-    async def store_passed(self) -> None:
-        """Have stored, in a while, that events were passed over, until cancelled."""
+    async def _store_passed(self) -> None:
+        """Have stored, in a while, that events were passed over."""
         while True:
             await self._passed.wait()
             await self._platform.clock.sleep(PASSED_SECONDS)

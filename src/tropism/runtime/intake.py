@@ -102,7 +102,9 @@ class Intake:
         in_order = sorted(offsets.items(), key=lambda each: (each[0].partition, each[0].producer))
         self._sources = [_Source(stream, offset) for stream, offset in in_order]
         self._by_stream = {source.stream: source for source in self._sources}
-        self._ends: dict[Partition, int] | None = None
+        self._ends = least(*({source.partition: source.next} for source in self._sources))
+        self._are_apart = len(self._ends) == len(self._sources)
+        """Whether no two of them share a partition, as live."""
         self._held: list[Arrival] = []
         self._at = 0
         self._taken: list[Arrival] = []
@@ -116,8 +118,6 @@ class Intake:
     @property
     def ends(self) -> dict[Partition, int]:
         """The offsets up to which it has read everything."""
-        if self._ends is None:
-            self._ends = least(*({source.partition: source.next} for source in self._sources))
         return self._ends
 
     def passed(self) -> list[tuple[Stream, int]]:
@@ -173,11 +173,13 @@ class Intake:
         for source in wanting if pages else ():
             page = pages.get((source.partition, source.next), ())
             if page:
-                source.extend(page, self._services.get(source.stream.topic, frozenset()))
-                self._ends = None
+                source.extend(page, self._services.get(source.stream.topic, _NOTHING))
+                self._ends[source.partition] = source.next
             if len(page) >= self._chunk:
                 self._full = True
                 complete_us = min(complete_us, source.reached_us - 1)
+        if pages and not self._are_apart:
+            self._ends = least(*({source.partition: source.next} for source in self._sources))
         self._merge(complete_us)
         return complete_us
 
@@ -231,8 +233,8 @@ class Intake:
 
 def least(*many: Mapping[Partition, int]) -> dict[Partition, int]:
     """Return, per partition, the least of several offsets."""
-    found: dict[Partition, int] = {}
-    for offsets in many:
+    found = dict(many[0]) if many else {}
+    for offsets in many[1:]:
         for partition, offset in offsets.items():
             found[partition] = min(offset, found.get(partition, offset))
     return found

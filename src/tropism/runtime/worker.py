@@ -100,9 +100,8 @@ class Worker:
         await self._tables.load()
         self._progress: dict[Stream, Progress] = {}
         outbox = await open_outbox(self._consumer, platform)
-        self._delays = await open_delays(
-            self.service, platform.state, self._now_us, self._options.share, self._waking.wake
-        )
+        now_us, share, wake = self._now_us, self._options.share, self._waking.wake
+        self._delays = await open_delays(self.service, platform.state, now_us, share, wake)
         await self._open_intakes()
         await self._open_resources()
         known_us = position.watermark_us
@@ -240,13 +239,7 @@ class Worker:
     async def run(self) -> None:
         """Work until stopped. Raises: FencedError if another worker took over."""
         try:
-            await first_of(
-                self._admit_all(),
-                self._committer.run(),
-                self._committer.store_passed(),
-                self._watch(),
-                self.letters.run(),
-            )
+            await first_of(self._admit_all(), self._committer.run(), self._watch(), self.letters.run())
         finally:
             await self._waking.close()
 
@@ -328,8 +321,8 @@ class Worker:
             # Whoever stops a worker says so there, too.
             await changed.wait()
         elif not self._stopping:
-            ends = least(self._intake.ends, self._aside.ends)
-            await self._waking.wait(self._platform.log.wait_beyond(ends), self._until_tick())
+            news = self._platform.log.wait_beyond(least(self._intake.ends, self._aside.ends))
+            await self._waking.wait(news, self._until_tick())
 
     def _until_tick(self) -> float:
         due_us = sooner(self._admission.next_tick_us(), self._delays.wake_us)
