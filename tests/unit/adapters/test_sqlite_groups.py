@@ -211,7 +211,9 @@ def test_a_group_does_what_its_operations_do_one_by_one(tmp_path, seed):
 
 def _drawn(chance, number):
     records = [
-        record(f"{chance.randrange(60)}", chance.choice(("a", "b", "\ud800" if chance.random() < 0.1 else "c")))
+        record(
+            f"{chance.randrange(60)}", chance.choice(("a", "b", "\ud800" if chance.random() < 0.1 else "c"))
+        )
         for _ in range(chance.choice((0, 1, 1, 3)))
     ]
     consumer = chance.choice("xy")

@@ -98,8 +98,10 @@ class Writer:
                 call_in(loop, resolve, results)
 
     def _deliver(self, grown: Mapping[Partition, int], results: Sequence[_Outcome]) -> None:
-        self._learn(grown)
-        resolve(results)
+        try:
+            self._learn(grown)
+        finally:
+            resolve(results)
 
     def _take(self) -> tuple[list[_Task], bool]:
         """Wait for a task, and return it with all that came meanwhile; False once closed."""
