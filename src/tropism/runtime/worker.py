@@ -194,7 +194,7 @@ class Worker:
         for stream in streams:
             self._progress[stream] = Progress(self._cursor.places.get(stream.name, Place()))
             self._tables.fed[stream] = Fed(self._cursor.views.get(stream.name, Place()))
-        offsets = {s: min(self._progress[s].taken, self._tables.fed[s].first) for s in streams}
+        offsets = {s: min(self._progress[s].taken, self._tables.first(s)) for s in streams}
         self._intake = Intake(
             log,
             offsets,

@@ -10,6 +10,7 @@ from tropism.adapters.memory import MemoryCompute, MemoryStore, VirtualClock
 from tropism.core.codec import record_of
 from tropism.core.envelope import Record
 from tropism.core.event import Event
+from tropism.ports.log import Cursors, Log
 from tropism.ports.platform import Platform
 from tropism.ports.state import Commit, State
 from tropism.runtime.commit import PASSED_SECONDS
@@ -168,6 +169,49 @@ class Counted:
 def told(kind: type[Event], number: int) -> Record:
     event = kind(who=f"k{number % 3}")
     return record_of(event, b'{"who":"x"}', id=f"{kind.__name__}-{number}", time_us=number)
+
+
+def test_a_service_that_starts_again_reads_nothing_anew_where_it_keeps_no_views() -> None:
+    """It begins where its handlers stand; reading a long log from its beginning would take as long each time."""
+
+    async def main() -> None:
+        clock = VirtualClock(1_000_000)
+        store = MemoryStore(clock=clock)
+        log = Reading(store.log)
+        platform = Platform(log, store.state, store.blobs, MemoryCompute(), clock, store.queue)
+        service, handled = Service("answering"), list[str]()
+
+        @service.on(Asked)
+        def answer(asked: Asked) -> None:
+            handled.append(asked.who)
+
+        for start in (0, 30):
+            await log.append([told(Asked, start + number) for number in range(30)])
+            del log.asked[:]
+            runtime = Runtime([service], platform)
+            await runtime.start()
+            await quiet(0)
+            await runtime.stop()
+            assert len(handled) == start + 30
+            assert sum(offset for cursors in log.asked[:1] for offset in cursors.values()) == start
+
+    run(main())
+
+
+class Reading:
+    """A log that notes from where it was read."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.asked: list[Cursors] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    async def read(self, cursors: Cursors, **options: Any) -> Any:
+        if any(topic == "talks" for topic, _ in cursors):
+            self.asked.append({place: at for place, at in cursors.items() if place[0] == "talks"})
+        return await self._log.read(cursors, **options)
 
 
 def test_a_service_does_not_commit_for_what_it_only_passes_over() -> None:
