@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from tropism.runtime.retry import Retry
     from tropism.runtime.scheduled import delayed, scheduled
     from tropism.runtime.service import Service
-    from tropism.runtime.steps import Step, Steps
+    from tropism.runtime.stepped import Step
+    from tropism.runtime.steps import Steps
     from tropism.runtime.view import Reader, View, age, count, last, mean, total
     from tropism.runtime.windows import session, sliding, tumbling
 
@@ -108,7 +109,8 @@ _HOMES = {
     "tropism.runtime.pace": ("Provider",),
     "tropism.runtime.retry": ("Retry",),
     "tropism.runtime.service": ("Service",),
-    "tropism.runtime.steps": ("Step", "Steps"),
+    "tropism.runtime.stepped": ("Step",),
+    "tropism.runtime.steps": ("Steps",),
     "tropism.runtime.view": ("Reader", "View", "age", "count", "last", "mean", "total"),
     "tropism.runtime.windows": ("session", "sliding", "tumbling"),
 }

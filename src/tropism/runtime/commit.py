@@ -24,10 +24,15 @@ from tropism.runtime.outbox import Outbox
 from tropism.runtime.patience import patiently
 from tropism.runtime.streams import Stream
 from tropism.runtime.values import Values
+from tropism.runtime.waiting import all_of
 from tropism.runtime.work import Item, passed_of
 
 HELD_MAX = 256
 """With so many items at hand a commit waits for no more: who reads its outputs begins meanwhile."""
+
+
+PASSED_SECONDS = 0.5
+"""How long to wait for a step that says so, too, before events that nobody wanted are said to be passed."""
 
 
 @dataclass
@@ -93,7 +98,7 @@ class Committer:
         self._announced_us = start_us if announces else None
         self.committed_us = start_us
         """Up to when everything is in the store."""
-        self._dirty = asyncio.Event()
+        self._dirty, self._passed = asyncio.Event(), asyncio.Event()
         self._touched = self._stale = False
         self._held = self._urgent = False
         self._settled = asyncio.Event()
@@ -111,11 +116,11 @@ class Committer:
             self._ready += [item for item in items if not item.open_calls]
         self._expiring.update(self._expiries(items))
         self._admitted_us = max(self._admitted_us, until_us)
-        if self._live and not items:
-            self._touched = self._touched or touched
-        else:
-            # What was only passed over is passed over again after a crash: it is stored with the next step.
-            self._stale = self._stale or touched
+        # What was only passed over is passed over again after a crash: it is stored with the next step, and
+        # live, where others see how far a service is behind, in a while.
+        self._stale = self._stale or touched
+        if self._live and touched and not items:
+            self._passed.set()
         self.poke()
 
     @property
@@ -162,6 +167,9 @@ class Committer:
 
     async def run(self) -> None:
         """Commit whenever something finished, until cancelled. Raises: FencedError."""
+        await all_of(self._run(), self._store_passed())
+
+    async def _run(self) -> None:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
@@ -182,6 +190,15 @@ class Committer:
             if passed.left and not stored.done():
                 stored.set_result(None)
         self._passing = [each for each in self._passing if not each[1].done()]
+
+    async def _store_passed(self) -> None:
+        """Have stored, in a while, that events were passed over."""
+        while True:
+            await self._passed.wait()
+            await self._platform.clock.sleep(PASSED_SECONDS)
+            self._passed.clear()
+            if self._stale:
+                self.touch()
 
     def withdraw(self) -> None:
         """Let go of what is not finished and will not be: somebody else reads it again."""

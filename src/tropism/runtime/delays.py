@@ -1,17 +1,14 @@
 """Events that are kept until they are due: in the state by due time, the next ones in memory."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from tropism.core.envelope import Record
-from tropism.ports.clock import Clock
 from tropism.ports.state import Entry, State, Write
 from tropism.runtime.later import Canceled, Delayed, decode, encode, published
 from tropism.runtime.service import Service
 from tropism.runtime.shares import ALL_KEYS, Share
-from tropism.runtime.waiting import first_of
 from tropism.runtime.watermarks import FOREVER_US
 
 PAGE = 1000
@@ -37,8 +34,8 @@ class Delays:
 
     Each is an entry of the state, under a place that begins with when it is due; for one with a name, its
     slot tells which place counts. Both are written and deleted with the commit that decides it or publishes.
-    ``now_us`` is the clock where it decides what is due, None in event time. Where nothing is ``used`` of
-    it, it asks for nothing.
+    ``now_us`` is the clock where it decides what is due, None in event time. ``wake`` is told when that may
+    be sooner than it was said to be. Where nothing is ``used`` of it, it asks for nothing.
     """
 
     def __init__(
@@ -50,6 +47,7 @@ class Delays:
         share: Share = ALL_KEYS,
         held_max: int = HELD_MAX,
         used: bool = True,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._namespace, self._slots_namespace = namespaces_of(service)
         self._state = state
@@ -66,7 +64,7 @@ class Delays:
         self._asking: _News | None = None
         self._writes: dict[tuple[str, str], Write] = {}
         self._admitted_us = self._promised_us = -FOREVER_US
-        self._sooner = asyncio.Event()
+        self._wake = wake
         self.used = used
 
     # -- reading ----------------------------------------------------------------------------------
@@ -125,14 +123,9 @@ class Delays:
         self._held[place] = each
         heappush(self._next, place)
         if self._next[0] == place:
-            self._sooner.set()
+            self._wake()
         if each.slot:
             self._slots[each.slot] = place
-
-    def sleep(self, clock: Clock, seconds: float) -> Awaitable[None]:
-        """Wait so long, or until it is known anew when the next one is due."""
-        self._sooner.clear()
-        return first_of(clock.sleep(seconds), self._sooner.wait()) if self.used else clock.sleep(seconds)
 
     # -- deciding ---------------------------------------------------------------------------------
 
@@ -206,7 +199,7 @@ class Delays:
             self._drop(place)
             if record.slot:
                 self._empty(record.slot)
-            self._sooner.set()
+            self._wake()
 
     def _empty(self, slot: str) -> None:
         """Forget what is in a slot; a place that only the store knows is found stale when its turn comes."""
@@ -269,11 +262,15 @@ def _due_us(place: str) -> int:
 
 
 async def open_delays(
-    service: Service, state: State, now_us: Callable[[], int] | None, share: Share
+    service: Service,
+    state: State,
+    now_us: Callable[[], int] | None,
+    share: Share,
+    wake: Callable[[], None],
 ) -> Delays:
     """Return what a service has for later: unused where none of its handlers delays, and nothing is left."""
     used = any(handler.delays for handler in service.handlers) or bool(await _left(service, state))
-    return Delays(service.name, state, now_us=now_us, share=share, held_max=HELD_MAX, used=used)
+    return Delays(service.name, state, now_us=now_us, share=share, held_max=HELD_MAX, used=used, wake=wake)
 
 
 async def _left(service: Service, state: State) -> list[Entry]:

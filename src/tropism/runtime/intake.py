@@ -15,15 +15,18 @@ Arrival = tuple[int, Stream, Stored]
 
 BEGINNING_US = -(2**63)
 
+_NOTHING: frozenset[str] = frozenset()
+
 
 class _Source:
     """One stream as far as it is read: what waits, and the moment before which nothing more can come."""
 
-    __slots__ = ("held", "next", "reached_us", "stored", "stream", "times_us")
+    __slots__ = ("held", "next", "partition", "reached_us", "stored", "stream", "times_us", "told")
 
     def __init__(self, stream: Stream, offset: int) -> None:
         self.stream = stream
-        self.next = offset
+        self.partition = stream.partition
+        self.next = self.told = offset
         self.reached_us = BEGINNING_US
         self.times_us: list[int] = []
         self.stored: list[Stored] = []
@@ -32,7 +35,7 @@ class _Source:
 
     def wants(self, chunk: int) -> bool:
         # A moment may hold more records than a chunk: then only reading on finds its end.
-        return len(self.times_us) < chunk or self.times_us[0] == self.times_us[-1]
+        return not self.times_us or len(self.times_us) < chunk or self.times_us[0] == self.times_us[-1]
 
     def extend(self, page: Sequence[Stored], services: frozenset[str]) -> None:
         """Add what of a page belongs to the stream."""
@@ -87,26 +90,40 @@ class Intake:
         self._log = log
         self._chunk = chunk
         self._services = services or {}
-        self._sources = [_Source(stream, offset) for stream, offset in offsets.items()]
+        in_order = sorted(offsets.items(), key=lambda each: (each[0].partition, each[0].producer))
+        self._sources = [_Source(stream, offset) for stream, offset in in_order]
         self._by_stream = {source.stream: source for source in self._sources}
+        self._ends = least(*({source.partition: source.next} for source in self._sources))
+        self._are_apart = len(self._ends) == len(self._sources)
+        """Whether no two of them share a partition, as live."""
         self._held: list[Arrival] = []
         self._at = 0
         self._latest_us = BEGINNING_US
         """No arrival that is held became known later."""
         self._taken: list[Arrival] = []
+        self._full = False
+
+    @property
+    def may_have_more(self) -> bool:
+        """Whether the log may hold more than was taken, as of the last read."""
+        return self._full or bool(self._held) or any(source.times_us for source in self._sources)
 
     @property
     def ends(self) -> dict[Partition, int]:
         """The offsets up to which it has read everything."""
-        return least(*({source.stream.partition: source.next} for source in self._sources))
+        return self._ends
 
     def passed(self) -> list[tuple[Stream, int]]:
         """Return the streams of which nothing read is left to take, and up to where they are read.
 
-        What was taken so far counts as dealt with from now on.
+        Those that stand where they stood at the last call are left out. What was taken so far counts as
+        dealt with from now on.
         """
         self._taken = []
-        return [(s.stream, s.next) for s in self._sources if not s.held and not s.times_us]
+        moved = [s for s in self._sources if s.told != s.next and not s.held and not s.times_us]
+        for source in moved:
+            source.told = source.next
+        return [(source.stream, source.next) for source in moved]
 
     def left(self) -> dict[Stream, tuple[int, list[int]]]:
         """Return, per stream, up to where it is read, and the offsets of what is not dealt with yet."""
@@ -137,18 +154,25 @@ class Intake:
 
     async def _fill(self, bound_us: int) -> int:
         """Read on, and return up to when all streams are complete now."""
-        wanting = [source for source in self._sources if source.wants(self._chunk)]
-        pages = await self._read(wanting)
-        complete_us = bound_us
-        for source in wanting:
-            page = pages.get((source.stream.partition, source.next), ())
-            if page:
-                source.extend(page, self._services.get(source.stream.topic, frozenset()))
-            if len(page) >= self._chunk:
-                complete_us = min(complete_us, source.reached_us - 1)
+        complete_us, self._full = bound_us, False
+        wanting: list[_Source] = []
         for source in self._sources:
-            if source not in wanting:
+            if source.wants(self._chunk):
+                wanting.append(source)
+            else:
                 complete_us = min(complete_us, source.times_us[-1] - 1)
+        pages = await self._read(wanting)
+        # Of many streams few have news, and a service is woken for every event.
+        for source in wanting if pages else ():
+            page = pages.get((source.partition, source.next), ())
+            if page:
+                source.extend(page, self._services.get(source.stream.topic, _NOTHING))
+                self._ends[source.partition] = source.next
+            if len(page) >= self._chunk:
+                self._full = True
+                complete_us = min(complete_us, source.reached_us - 1)
+        if pages and not self._are_apart:
+            self._ends = least(*({source.partition: source.next} for source in self._sources))
         self._merge(complete_us)
         return complete_us
 
@@ -156,7 +180,7 @@ class Intake:
         """Move what is complete from the buffers to the held arrivals, in order."""
         fresh: list[Arrival] = []
         for source in self._sources:
-            arrivals = source.merge(until_us)
+            arrivals = source.merge(until_us) if source.times_us else ()
             if arrivals and self._told is not None:
                 self._told(source.stream, [stored.offset for _, _, stored in arrivals])
             fresh += arrivals
@@ -176,20 +200,21 @@ class Intake:
         return fresh if all(map(lt, times, times[1:])) else sorted(fresh, key=_order)
 
     async def _read(self, sources: Sequence[_Source]) -> dict[tuple[Partition, int], Sequence[Stored]]:
-        """Return the next page of each source: one read for all that leave out the same types."""
+        """Return the next pages, where there are any: one read for all that leave out the same types."""
         pages: dict[tuple[Partition, int], Sequence[Stored]] = {}
-        left: dict[frozenset[str], set[tuple[Partition, int]]] = {}
+        left: dict[frozenset[str], dict[tuple[Partition, int], None]] = {}
         for source in sources:
-            without = self._without.get(source.stream.topic, frozenset())
-            left.setdefault(without, set()).add((source.stream.partition, source.next))
+            without = self._without.get(source.stream.topic, _NOTHING)
+            left.setdefault(without, {})[source.partition, source.next] = None
         for without, places in left.items():
             # Two that stand apart in a partition take two turns.
             while places:
-                turn = dict(sorted(places))
+                turn = dict(places.keys())
                 found = await self._log.read(turn, count_max=self._chunk, without=without)
-                for partition, offset in turn.items():
-                    pages[partition, offset] = found.get(partition, ())
-                    places.discard((partition, offset))
+                for partition, page in found.items():
+                    pages[partition, turn[partition]] = page
+                for place in turn.items():
+                    del places[place]
         return pages
 
     def _cut(self, until_us: int, count_max: int) -> list[Arrival]:
@@ -223,8 +248,8 @@ def _order(arrival: Arrival) -> tuple[int, str, str, str, str, int]:
 
 def least(*many: Mapping[Partition, int]) -> dict[Partition, int]:
     """Return, per partition, the least of several offsets."""
-    found: dict[Partition, int] = {}
-    for offsets in many:
+    found = dict(many[0]) if many else {}
+    for offsets in many[1:]:
         for partition, offset in offsets.items():
             found[partition] = min(offset, found.get(partition, offset))
     return found

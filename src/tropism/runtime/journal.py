@@ -12,7 +12,7 @@ from tropism.ports.state import State, Write
 PAGE = 1000
 
 
-class Kept(msgspec.Struct, frozen=True, array_like=True):
+class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a step gave: its encoded result, None where that could not be encoded.
 
     ``arguments`` is a digest of what it was called with.
@@ -40,9 +40,11 @@ class Journal:
         self._open: dict[str, dict[str, Kept]] = {}
         self._stored: set[str] = set()
         self._added: dict[str, Write] = {}
-        self._committing: list[str] = []
-        self._pending: dict[str, list[asyncio.Future[None]]] = {}
-        self._running: dict[str, list[asyncio.Future[None]]] = {}
+        self._committing: dict[str, Write] = {}
+        # Who waits for the next commit, and for the one under way.
+        self._turns: list[asyncio.Future[None]] = []
+        self._turns_committing: list[asyncio.Future[None]] = []
+        self._running: dict[str, list[asyncio.Future[None]] | None] = {}
 
     def attach(self, touch: Callable[[], object]) -> None:
         """Say how to ask for a commit: before the first step is added."""
@@ -74,28 +76,40 @@ class Journal:
     def add(self, scope: str, step: str, kept: Kept) -> None:
         """Keep what a step gave, from the next commit on."""
         key = f"{scope}/{step}"
-        self._open.setdefault(scope, {})[step] = kept
-        self._pending.setdefault(key, [])
+        opened = self._open.get(scope)
+        if opened is None:
+            opened = self._open[scope] = {}
+        opened[step] = kept
         if not self._added:
             self._touch()
         self._added[key] = Write(self._namespace, key, _ENCODER.encode(kept))
 
-    async def committed(self, scope: str, step: str) -> None:
-        """Return when a step that was added is durable. To be cancelled harms nothing."""
-        waiting = self._pending.get(f"{scope}/{step}")
-        if waiting is not None:
-            await _turn(waiting)
+    def uncommitted(self, scope: str, step: str) -> asyncio.Future[None] | None:
+        """Return what is done when a step that was added is durable; None where it is.
 
-    async def begin(self, scope: str, step: str) -> None:
-        """Begin a step, when no call of it that an earlier attempt has left is under way any more."""
+        To cancel it harms nobody else.
+        """
         key = f"{scope}/{step}"
-        while (waiting := self._running.get(key)) is not None:
-            await _turn(waiting)
-        self._running[key] = []
+        if key in self._added:
+            return _turn(self._turns)
+        return _turn(self._turns_committing) if key in self._committing else None
+
+    def begun(self, scope: str, step: str) -> asyncio.Future[None] | None:
+        """Begin a step; or return what is done when the call of it that an earlier attempt left has ended."""
+        key = f"{scope}/{step}"
+        if key not in self._running:
+            self._running[key] = None
+            return None
+        waiting = self._running[key]
+        if waiting is None:
+            waiting = self._running[key] = []
+        return _turn(waiting)
 
     def end(self, scope: str, step: str) -> None:
         """Let others begin a step."""
-        _wake(self._running.pop(f"{scope}/{step}"))
+        waiting = self._running.pop(f"{scope}/{step}")
+        if waiting is not None:
+            _wake(waiting)
 
     def finish(self, scope: str) -> list[Write]:
         """Return what deletes the steps of a call, for the commit that finishes it."""
@@ -105,8 +119,6 @@ class Journal:
             # What nobody waited for may not have been taken by a commit yet: it never is, then.
             if self._added.pop(key, None) is None:
                 writes.append(Write(self._namespace, key, None))
-            else:
-                _wake(self._pending.pop(key))
         return writes
 
     def set_aside(self, scope: str) -> None:
@@ -116,24 +128,24 @@ class Journal:
 
     def writes(self) -> list[Write]:
         """Return what the next commit adds."""
-        if not self._added:
+        if not self._added and not self._turns:
             return []
-        added, self._added = self._added, {}
-        self._committing = list(added)
-        return list(added.values())
+        self._committing, self._added = self._added, {}
+        self._turns_committing, self._turns = self._turns, []
+        return list(self._committing.values())
 
     def note_commit(self) -> None:
         """Note that what the last commit added is durable."""
-        done, self._committing = self._committing, []
-        for key in done:
-            _wake(self._pending.pop(key, ()))
+        if self._turns_committing or self._committing:
+            done, self._turns_committing, self._committing = self._turns_committing, [], {}
+            _wake(done)
 
 
-async def _turn(waiting: list[asyncio.Future[None]]) -> None:
-    """Wait for one's turn: a future each, so that to be cancelled concerns nobody else."""
+def _turn(waiting: list[asyncio.Future[None]]) -> asyncio.Future[None]:
+    """Return one's turn: a future each, so that to be cancelled concerns nobody else."""
     turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     waiting.append(turn)
-    await turn
+    return turn
 
 
 def _wake(waiting: Iterable[asyncio.Future[None]]) -> None:

@@ -2,8 +2,8 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
+from types import CoroutineType
 from typing import Any, ParamSpec, TypeVar
 
 import msgspec
@@ -14,35 +14,13 @@ from tropism.runtime.gates import Gates
 from tropism.runtime.journal import Journal, Kept
 from tropism.runtime.pace import Provider
 from tropism.runtime.rests import Rest
-from tropism.runtime.stepped import Functions, idempotency_key
+from tropism.runtime.stepped import Functions, Step, idempotency_key
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 _UNFIT = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step's name, and what more there is to say of it.
-
-    ``returns`` is the type of its result, where the function that is called does not say it. ``provider``
-    is what it calls: it waits for its turn there, and when the answer is that it is busy, the handler's event
-    is put off.
-    """
-
-    name: str
-    returns: Any = None
-    provider: Provider | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse names that could not be stored."""
-        if not self.name or not all(c.isalnum() or c in "-_." for c in self.name):
-            raise InvalidInputError(
-                f"Cannot name a step {self.name!r}: it may hold letters, digits, '-', '_' and '.'. "
-                f"Choose a name such as 'charge'."
-            )
 
 
 class Steps:
@@ -73,7 +51,7 @@ class Steps:
 
     def key(self, step: str | Step) -> str:
         """Return the idempotency key that the next run of a step goes with."""
-        name = _step(step).name
+        name = self._functions.step(step).name
         return idempotency_key(self._scope, _nth(name, self._asked.get(name, 0) + 1))
 
     async def run(
@@ -86,24 +64,35 @@ class Steps:
 
         Raises: InvalidInputError if its result cannot be kept, or it was called with other arguments before.
         """
-        declared = _step(step)
+        declared = self._functions.step(step)
         function = self._functions.of(call)
-        self._asked[declared.name] = ordinal = self._asked.get(declared.name, 0) + 1
-        name, given = _nth(declared.name, ordinal), digest(args, kwargs)
-        if self._journal.recalls(self._scope):
-            await self._journal.recall(self._scope)
-        await self._journal.begin(self._scope, name)
+        journal, scope, name = self._journal, self._scope, declared.name
+        self._asked[name] = ordinal = self._asked.get(name, 0) + 1
+        if ordinal > 1:
+            name = _nth(name, ordinal)
+        given = digest(args, kwargs)
+        if journal.recalls(scope):
+            await journal.recall(scope)
+        while (turn := journal.begun(scope, name)) is not None:
+            await turn
         try:
-            kept = self._journal.find(self._scope, name)
+            kept = journal.find(scope, name)
             if kept is None:
-                more = function.more(self._scope, name, kwargs)
-                kept = Kept(given, await self._paced(declared.provider, name, call, args, kwargs | more))
-                self._check_open(name)
-                self._journal.add(self._scope, name, kept)
+                more = kwargs | function.more(scope, name, kwargs) if function.takes_key else kwargs
+                provider = declared.provider
+                if provider is None or provider == self._has_turn:
+                    kept = Kept(given, await self._call(name, call, args, more))
+                else:
+                    kept = Kept(given, await self._paced(provider, name, call, args, more))
+                if self._is_over:
+                    raise self._ended(name)
+                journal.add(scope, name, kept)
         finally:
-            self._journal.end(self._scope, name)
-        with self._rest:
-            await self._journal.committed(self._scope, name)
+            journal.end(scope, name)
+        committed = journal.uncommitted(scope, name)
+        if committed is not None:
+            with self._rest:
+                await committed
         if kept.arguments != given:
             raise self._changed(name)
         returns = function.returns if declared.returns is None else declared.returns
@@ -117,15 +106,13 @@ class Steps:
 
     async def _paced(
         self,
-        provider: Provider | None,
+        provider: Provider,
         name: str,
         call: Callable[..., Any],
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> bytes | None:
         """Make the call when its turn has come."""
-        if provider is None or provider == self._has_turn:
-            return await self._call(name, call, args, kwargs)
         if self._has_turn is not None:
             raise InvalidInputError(
                 f"Cannot wait in step {name!r} of {self._scope!r} for provider {provider.name!r}: its "
@@ -139,9 +126,10 @@ class Steps:
         self, name: str, call: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> bytes | None:
         """Make the call, and return its result encoded, None where that cannot be done."""
-        self._check_open(name)
+        if self._is_over:
+            raise self._ended(name)
         made = call(*args, **kwargs)
-        if not inspect.isawaitable(made):
+        if type(made) is not CoroutineType and not inspect.isawaitable(made):
             raise InvalidInputError(
                 f"Cannot await step {name!r} of {self._scope!r}: its function returned "
                 f"{type(made).__name__!r}. Make it async, or run it by asyncio.to_thread."
@@ -152,12 +140,11 @@ class Steps:
         except _UNFIT:
             return None
 
-    def _check_open(self, name: str) -> None:
-        if self._is_over:
-            raise InvalidInputError(
-                f"Cannot run step {name!r} of {self._scope!r}: its handler has returned. "
-                f"Await every step in the handler."
-            )
+    def _ended(self, name: str) -> InvalidInputError:
+        return InvalidInputError(
+            f"Cannot run step {name!r} of {self._scope!r}: its handler has returned. "
+            f"Await every step in the handler."
+        )
 
     def _result(self, name: str, kept: Kept, returns: Any) -> Any:
         if kept.result is None:
@@ -197,10 +184,6 @@ def _told(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str, Any
             data = type(value).__qualname__.encode()
         told.append((repr(name), data))
     return told
-
-
-def _step(step: str | Step) -> Step:
-    return step if isinstance(step, Step) else Step(step)
 
 
 def _nth(name: str, ordinal: int) -> str:

@@ -18,6 +18,9 @@ from tropism.runtime.windowed import Windowed
 Kept = Table | Windowed
 """The contents of one view: running totals, or its events one by one."""
 
+NOWHERE = 2**62
+"""Beyond every offset."""
+
 STORED_EVERY = 50_000
 """After how many events views are stored anew: as many at most are fed again after a restart."""
 
@@ -114,6 +117,13 @@ class Tables:
             for known_us, stored, event in batch:
                 for windowed in self._windowed.get(stored.record.type, ()):
                     self._add(windowed, known_us, stored, event)
+
+    def first(self, stream: Stream) -> int:
+        """Return the first offset of a stream that is to be fed: beyond all where no views are kept.
+
+        Who keeps none begins where its handlers stand, however long the log is before that.
+        """
+        return self.fed[stream].first if self.tables else NOWHERE
 
     def feed_aside(self, stored: Stored, event: Any) -> None:
         """Take in an event of views with an allowance."""

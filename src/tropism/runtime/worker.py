@@ -9,7 +9,6 @@ from typing import Any
 from tropism.core.codec import Codec
 from tropism.core.errors import UnavailableError
 from tropism.core.time import MICROSECONDS
-from tropism.ports.log import Partition
 from tropism.ports.platform import Platform
 from tropism.ports.state import Lease, Position, Write
 from tropism.runtime.admission import Admission, Admitted, wanted_states
@@ -36,6 +35,7 @@ from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
 from tropism.runtime.values import Values
 from tropism.runtime.waiting import first_of
+from tropism.runtime.waking import Waking
 from tropism.runtime.watch import watch
 from tropism.runtime.watermarks import FOREVER_US, Watermarks
 
@@ -68,7 +68,8 @@ class Worker:
         self._consumer = options.share.consumer(service.name)
         self._live = watermarks.live
         self._now_us = clock.now_us if watermarks.live else None
-        self._stopping = asyncio.Event()
+        self._stopping = False
+        self._waking = Waking(clock)
         self._room = asyncio.Event()
         self._frontier_us = options.start_us - 1
         self._suspects = 0
@@ -99,7 +100,8 @@ class Worker:
         await self._tables.load()
         self._progress: dict[Stream, Progress] = {}
         outbox = await open_outbox(self._consumer, platform)
-        self._delays = await open_delays(self.service, platform.state, self._now_us, self._options.share)
+        now_us, share, wake = self._now_us, self._options.share, self._waking.wake
+        self._delays = await open_delays(self.service, platform.state, now_us, share, wake)
         await self._open_intakes()
         await self._open_resources()
         known_us = position.watermark_us
@@ -192,7 +194,7 @@ class Worker:
         for stream in streams:
             self._progress[stream] = Progress(self._cursor.places.get(stream.name, Place()))
             self._tables.fed[stream] = Fed(self._cursor.views.get(stream.name, Place()))
-        offsets = {s: min(self._progress[s].taken, self._tables.fed[s].first) for s in streams}
+        offsets = {s: min(self._progress[s].taken, self._tables.first(s)) for s in streams}
         self._intake = Intake(
             log,
             offsets,
@@ -234,7 +236,10 @@ class Worker:
 
     async def run(self) -> None:
         """Work until stopped. Raises: FencedError if another worker took over."""
-        await first_of(self._admit_all(), self._committer.run(), self._watch(), self.letters.run())
+        try:
+            await first_of(self._admit_all(), self._committer.run(), self._watch(), self.letters.run())
+        finally:
+            await self._waking.close()
 
     @property
     def taken(self) -> int:
@@ -258,7 +263,8 @@ class Worker:
 
         What is unfinished then stays unacknowledged. In event time all that was taken in is finished.
         """
-        self._stopping.set()
+        self._stopping = True
+        self._waking.wake()
         self._watermarks.wake()
         if self.is_open and self._tables.have_news:
             # Who goes on from here finds the views as they are now.
@@ -289,16 +295,15 @@ class Worker:
             await self._calls.lanes.abandon()
 
     async def _admit_all(self) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping:
             changed = self._watermarks.change
-            ends = least(self._intake.ends, self._aside.ends) if self._live else {}
             await self.letters.tidied()
             await self._wait_for_room()
             self._committer.hold()
-            if not self._stopping.is_set() and not await self._admit():
+            if not self._stopping and not await self._admit():
                 self._committer.release()
                 self._is_waiting = True
-                await self._wait_for_more(changed, ends)
+                await self._wait_for_more(changed)
                 self._is_waiting = False
         self._committer.release()
         await asyncio.Event().wait()
@@ -309,16 +314,13 @@ class Worker:
             self._room.clear()
             await self._room.wait()
 
-    async def _wait_for_more(self, changed: asyncio.Event, ends: dict[Partition, int]) -> None:
+    async def _wait_for_more(self, changed: asyncio.Event) -> None:
         if not self._live:
             # Whoever stops a worker says so there, too.
             await changed.wait()
-            return
-        await first_of(
-            self._stopping.wait(),
-            self._platform.log.wait_beyond(ends),
-            self._delays.sleep(self._platform.clock, self._until_tick()),
-        )
+        elif not self._stopping:
+            news = self._platform.log.wait_beyond(least(self._intake.ends, self._aside.ends))
+            await self._waking.wait(news, self._until_tick())
 
     def _until_tick(self) -> float:
         due_us = sooner(self._admission.next_tick_us(), self._delays.wake_us)
@@ -337,7 +339,7 @@ class Worker:
         return min(main_us, lead_us, ticks_us, self._expiring.bound_us, self._delays.horizon_us)
 
     async def _admit(self) -> bool:
-        """Let the next chunk in, and say whether there was anything to do."""
+        """Let the next chunk in, and say whether there may be more to do now."""
         await self._delays.refill()
         bound_us = FOREVER_US if self._live else self._bound_us()
         if not self._live:
@@ -375,7 +377,10 @@ class Worker:
             self._committer.poke()
         await self._calls.start(admitted, until_us, touched=bool(arrivals), plain=plain)
         self._frontier_us = max(after_us, until_us)
-        return bool(arrivals or expired) or (until_us > after_us and not self._live)
+        if self._live:
+            # What came since, and what is due since, ends the waiting at once.
+            return bool(expired) or (bool(arrivals) and self._intake.may_have_more)
+        return bool(arrivals or expired) or until_us > after_us
 
     def _advanced(self, to_us: int) -> None:
         self._room.set()

@@ -9,17 +9,36 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
-_SIZES = (512, 128, 32, 8, 1)
-"""Rows a statement: few sizes, so that each is compiled once and kept."""
+_SIZES = (512, 256, 128, 96, 64)
+"""Rows a statement, where there are many; fewer have a statement of their number, and so are one step."""
+
+STATEMENTS_KEPT = 256
+"""Each is compiled once and kept, as long as so many others were not used since."""
 
 
 def execute_rows(
     sql: sqlite3.Connection, head: str, rows: Sequence[Sequence[Any]], tail: str = "", *, width: int
 ) -> None:
     """Execute a statement for rows of so many values; ``(?,?), (?,?)`` stands between head and tail."""
-    for start, size in _parts(len(rows)):
-        values = [value for row in rows[start : start + size] for value in row]
-        sql.execute(_statement(head, size, width, tail), values)
+    execute_values(sql, head, [value for row in rows for value in row], tail, width=width)
+
+
+def execute_values(
+    sql: sqlite3.Connection, head: str, values: Sequence[Any], tail: str = "", *, width: int
+) -> None:
+    """Execute a statement for rows that lie one behind the other."""
+    count = len(values) // width
+    if count < _SIZES[-1]:
+        if count:
+            sql.execute(_statement(head, count, width, tail), values)
+        return
+    for start, size in _parts(count):
+        sql.execute(_statement(head, size, width, tail), values[start * width : (start + size) * width])
+
+
+def statements(count: int) -> int:
+    """Return how many statements so many rows take."""
+    return int(count > 0) if count < _SIZES[-1] else sum(1 for _ in _parts(count))
 
 
 def execute_keys(sql: sqlite3.Connection, head: str, namespace: str, keys: Sequence[str]) -> list[Any]:
@@ -51,6 +70,8 @@ def _parts(count: int) -> Iterator[tuple[int, int]]:
         while count - start >= size:
             yield start, size
             start += size
+    if count > start:
+        yield start, count - start
 
 
 @cache

@@ -7,7 +7,7 @@ import os
 import socket
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -55,7 +55,8 @@ class Owner:
         cls,
         path: Path,
         name: str,
-        listener: Listener,
+        home: asyncio.AbstractEventLoop,
+        learn: Listener,
         *,
         synced: bool,
         upgrade: bool,
@@ -63,7 +64,7 @@ class Owner:
         clock: Clock,
         dedup_seconds: float,
     ) -> "Owner | None":
-        """Become the owner, unless another process is. Blocks.
+        """Become the owner, unless another process is; ``learn`` is told in loop ``home`` what grew. Blocks.
 
         Raises: CorruptError, NotSupportedError, UnavailableError if the file cannot be opened.
         """
@@ -86,16 +87,21 @@ class Owner:
             except sqlite3.Error as error:
                 raise translated(error, f"open database {name!r}") from error
             writer = Writer(connection, tables, name, Checkpointer(path))
-            listener(writer.ends)
+            call_in(home, learn, dict(writer.ends))
             server = _Server(bind(path), writer, Hello(PROTOCOL, synced))
-            writer.start(listener, server.spread)
+            writer.start(home, learn, server.spread)
             server.start()
             undo.pop_all()
         return cls(path, lock, writer, server)
 
-    async def submit(self, operation: Operation) -> Result:
+    @property
+    def ends(self) -> Mapping[Partition, int]:
+        """The ends of all partitions: whoever was told that something was appended finds it in them."""
+        return self._writer.ends
+
+    def submit(self, operation: Operation) -> Awaitable[Result]:
         """Have an operation applied."""
-        return await self._writer.submit(operation)
+        return self._writer.submit(operation)
 
     async def close(self) -> None:
         """Finish what was asked, close the file, and let another process own it."""
@@ -117,7 +123,6 @@ class _Server:
         self._hello = hello
         self._writer = writer
         self._numbers = count(1)
-        self._ends = writer.ends
         self._sessions: set[_Session] = set()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -132,10 +137,11 @@ class _Server:
 
     def spread(self, grown: Mapping[Partition, int]) -> None:
         """Tell every other process how far partitions reach; called in the writer's thread."""
-        call_in(self._loop, self._spread, grown)
+        # Who comes only now reads from the writer what was noted there before this call.
+        if self._sessions:
+            call_in(self._loop, self._spread, grown)
 
     def _spread(self, grown: Mapping[Partition, int]) -> None:
-        self._ends.update(grown)
         for session in self._sessions:
             session.tell(grown)
 
@@ -159,7 +165,7 @@ class _Server:
         session = _Session(self._writer, next(self._numbers), writer, self._hello)
         self._sessions.add(session)
         try:
-            session.tell(self._ends)
+            session.tell(dict(self._writer.ends))
             await session.serve(reader)
         finally:
             self._sessions.discard(session)

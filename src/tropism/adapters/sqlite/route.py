@@ -8,7 +8,7 @@ from pathlib import Path
 from tropism.adapters.sqlite.owner import Owner
 from tropism.adapters.sqlite.remote import OwnerGone, Remote
 from tropism.adapters.sqlite.wire import Operation, Result
-from tropism.adapters.sqlite.writer import Listener, call_in, closed_error
+from tropism.adapters.sqlite.writer import Listener, closed_error
 from tropism.core.errors import UnavailableError
 from tropism.ports.clock import Clock
 from tropism.ports.log import Partition
@@ -45,14 +45,14 @@ class Route:
             Owner.claim,
             path,
             name,
-            self._learn,
+            asyncio.get_running_loop(),
+            learn,
             synced=synced,
             upgrade=upgrade,
             partitions_default=partitions_default,
             clock=clock,
             dedup_seconds=dedup_seconds,
         )
-        self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
         self._way: Owner | Remote | None = None
         self._found = asyncio.Event()
@@ -62,6 +62,11 @@ class Route:
     def owns(self) -> bool:
         """Whether this process owns the file now."""
         return isinstance(self._way, Owner)
+
+    @property
+    def ends(self) -> Mapping[Partition, int] | None:
+        """The ends of all partitions, where this process owns the file; else None: news may be on its way."""
+        return self._way.ends if isinstance(self._way, Owner) else None
 
     def owner(self) -> str:
         """Return who owns the file now, in words."""
@@ -80,7 +85,9 @@ class Route:
         loans by receipt.
         """
         while True:
-            way = await self._find()
+            way = self._way
+            if way is None or self._closing.is_set():
+                way = await self._find()
             try:
                 return await way.submit(operation)
             except OwnerGone:
@@ -140,9 +147,6 @@ class Route:
                 return way
             await _first(self._closing, within_seconds=_RETRY_SECONDS)
         return None
-
-    def _learn(self, grown: Mapping[Partition, int]) -> None:
-        call_in(self._loop, self._learned, dict(grown))
 
 
 async def _first(*events: asyncio.Event, within_seconds: float | None = None) -> None:

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from tropism.adapters.sqlite.errors import translated
+from tropism.adapters.sqlite.many import STATEMENTS_KEPT
 from tropism.adapters.upgrades import Step, check_known, program, tell_upgrade, told_format
 from tropism.core.errors import InvalidInputError, NotSupportedError
 
@@ -156,7 +157,9 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     try:
         # Opened in one thread, used in its own: never in two at once.
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_KEPT
+        )
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     except sqlite3.Error as error:
         raise translated(error, f"open database {str(path)!r}") from error

@@ -57,7 +57,13 @@ class SqliteStore:
         # Two readers: a long replay must not hold up a handler's state.
         self._readers = Reader(path, name), Reader(path, name)
         self.log = SqliteLog(
-            self._readers[0], self._route.submit, ends, url=url, commit_domain=domain, synced=synced
+            self._readers[0],
+            self._route.submit,
+            ends,
+            url=url,
+            commit_domain=domain,
+            synced=synced,
+            sure=lambda: self._route.ends,
         )
         self.state = SqliteState(self._readers[1], self._route.submit, commit_domain=domain)
         capabilities = capabilities_of(

@@ -2,16 +2,14 @@
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
-
-import msgspec
+from typing import Any, NamedTuple
 
 from tropism.adapters.leases import Holding, Leases
 from tropism.adapters.local.clock import SystemClock
 from tropism.adapters.messages import DEDUP_SECONDS
-from tropism.adapters.records import PARTITIONS_DEFAULT, RECORD_BYTES_MAX, check_records, check_topics, place
-from tropism.adapters.sqlite.many import execute_keys, execute_rows
-from tropism.adapters.sqlite.schema import PLACE_BITS, check_partitions, lane_start
+from tropism.adapters.records import PARTITIONS_DEFAULT
+from tropism.adapters.sqlite.many import execute_keys, execute_values, statements
+from tropism.adapters.sqlite.topics import Appending, Topics
 from tropism.adapters.sqlite.turns import Turns
 from tropism.adapters.sqlite.wire import (
     QUEUE_NUMBER,
@@ -26,7 +24,7 @@ from tropism.adapters.sqlite.wire import (
     Renew,
     Result,
 )
-from tropism.core.envelope import Record
+from tropism.core.errors import TropismError
 from tropism.ports.clock import Clock
 from tropism.ports.log import Partition
 from tropism.ports.state import Position, Write
@@ -36,32 +34,33 @@ _ACQUIRE = (
     "INSERT INTO consumers VALUES (?,?,?,?,0,NULL,NULL,NULL) ON CONFLICT(name) DO UPDATE SET "
     "token = excluded.token, holder = excluded.holder, lease_seconds = excluded.lease_seconds, clean = 0"
 )
-_MOVE = "UPDATE consumers SET cursor = ?, watermark_us = ?, applied = ? WHERE name = ?"
-_EARLIEST = -(2**63)
+# Every consumer that commits has its row: what else the new one would say is not looked at.
+_MOVE = (
+    "ON CONFLICT(name) DO UPDATE SET cursor = excluded.cursor, watermark_us = excluded.watermark_us, "
+    "applied = excluded.applied"
+)
+_CONSUMERS = "SELECT name, token, holder, lease_seconds, clean, applied FROM consumers"
 
-_NONE: list[int] = []
+Asked = tuple[Operation | Drop, int]
+"""An operation, and the connection it came over."""
 
 
-class _Topic:
-    """A topic's partitions: where each starts, its next offset, and when its last record was known."""
+class _Together(NamedTuple):
+    """Appends and commits that nothing else came between: what they write is written in one go."""
 
-    __slots__ = ("id", "known_us", "offsets", "starts")
-
-    def __init__(self, id: int, offsets: list[int], known_us: list[int]) -> None:
-        self.id = id
-        self.starts = [lane_start(id, number) for number in range(len(offsets))]
-        self.offsets = offsets
-        self.known_us = known_us
-
-    def copy(self) -> "_Topic":
-        return _Topic(self.id, self.offsets.copy(), self.known_us.copy())
+    appending: Appending
+    writes: dict[str, dict[str, Write]]
+    """By namespace and key: a key written twice keeps its last value."""
+    moves: dict[str, tuple[Any, ...]]
+    """Rows of consumers."""
 
 
 class Tables:
-    """Applies operations, knowing in memory where each partition ends and who holds each lease.
+    """Applies operations, knowing in memory where each partition ends, who holds each lease, and what it did.
 
-    Checks come before the first write, so an operation that raises one of our errors wrote nothing.
-    After a rollback the caller calls ``load``.
+    Checks come before the first write, so an operation that raises one of our errors wrote nothing. What is
+    one statement is its own transaction; for more, one is begun, which the caller ends. After a rollback the
+    caller calls ``load``.
     """
 
     def __init__(
@@ -74,137 +73,81 @@ class Tables:
     ) -> None:
         clock = clock or SystemClock()
         self._sql = connection
-        self._partitions_default = partitions_default
         self._leases = Leases(clock.monotonic)
         self._turns = Turns(connection, clock, dedup_seconds=dedup_seconds)
-        self._topics: dict[str, _Topic] = {}
+        self._topics = Topics(connection, partitions_default)
+        self._applied: dict[str, bytes | None] = {}
+        """Per consumer, the id of its last commit."""
         self.load()
 
     @property
     def ends(self) -> dict[Partition, int]:
         """The ends of all partitions, and all queues."""
-        ends = {
-            (name, number): end
-            for name, topic in self._topics.items()
-            for number, end in enumerate(topic.offsets)
-        }
-        return ends | {(name, QUEUE_NUMBER): 0 for name in self._turns.queues}
+        return self._topics.ends | {(name, QUEUE_NUMBER): 0 for name in self._turns.queues}
 
     def load(self) -> None:
         """Read again what is known in memory, keeping who is there."""
-        topics = self._sql.execute("SELECT name, id, partitions FROM topics").fetchall()
-        self._topics = {name: self._load_topic(id, count) for name, id, count in topics}
+        self._topics.load()
         self._turns.load()
         before, self._leases.holdings = self._leases.holdings, {}
-        query = "SELECT name, token, holder, lease_seconds, clean FROM consumers"
-        for name, token, holder, seconds, clean in self._sql.execute(query):
+        self._applied = {}
+        for name, token, holder, seconds, clean, applied in self._sql.execute(_CONSUMERS):
             known = before.get(name)
             held = known if known and known.token == token and not clean else None
             self._leases.holdings[name] = held or Holding(token, holder, seconds, bool(clean))
+            self._applied[name] = applied
 
-    def apply(self, operation: Operation | Drop, connection: int, grown: dict[Partition, int]) -> Result:
-        """Apply an operation that came over a connection; note in ``grown`` what grew."""
+    def apply(self, asked: Sequence[Asked], grown: dict[Partition, int]) -> list[Result | Exception]:
+        """Apply operations in their order; note in ``grown`` what grew.
+
+        Return each one's result, or what was raised before its first write: that concerns no other.
+        """
+        outcomes: list[Result | Exception] = [None] * len(asked)
+        together = self._together()
+        for number, (operation, connection) in enumerate(asked):
+            try:
+                match operation:
+                    case Append(records):
+                        together.appending.add(number, records)
+                    case Apply():
+                        self._commit(together, number, operation, connection)
+                    case Renew(lease, seconds):
+                        self._leases.keep(lease, seconds, connection)
+                    case _:
+                        self._write(together, asked, outcomes, grown)
+                        together = self._together()
+                        outcomes[number] = self._alone(operation, connection, grown)
+            except TropismError as error:
+                outcomes[number] = error
+        self._write(together, asked, outcomes, grown, last=not self._sql.in_transaction)
+        return outcomes
+
+    def _together(self) -> _Together:
+        return _Together(Appending(self._topics), {}, {})
+
+    def _alone(self, operation: Operation | Drop, connection: int, grown: dict[Partition, int]) -> Result:
+        """Apply what is neither an append nor a commit."""
+        if isinstance(operation, Drop):
+            self._leases.drop(connection)
+            return None
+        self._begin()
         match operation:
-            case Append(records):
-                return self._append(records, grown)
-            case Apply():
-                self._commit(operation, connection, grown)
-            case Renew(lease, seconds):
-                self._leases.keep(lease, seconds, connection)
             case Acquire():
                 return self._acquire(operation, connection)
             case Release(lease):
                 if self._leases.release(lease):
                     self._sql.execute("UPDATE consumers SET clean = 1 WHERE name = ?", (lease.consumer,))
             case Create(topics):
-                self._create(topics)
-            case Drop():
-                self._leases.drop(connection)
+                self._topics.create(topics)
+            case Append() | Apply() | Renew():
+                raise AssertionError("these are applied together")
             case _:
                 return self._turns.apply(operation, grown)
         return None
 
-    def _load_topic(self, id: int, count: int) -> _Topic:
-        topic = _Topic(id, [0] * count, [_EARLIEST] * count)
-        query = (
-            "SELECT place, known_us FROM events WHERE place >= ? AND place < ? ORDER BY place DESC LIMIT 1"
-        )
-        for number, start in enumerate(topic.starts):
-            row = self._sql.execute(query, (start, start + (1 << PLACE_BITS))).fetchone()
-            if row is not None:
-                topic.offsets[number], topic.known_us[number] = row[0] - start + 1, row[1]
-        return topic
-
-    def _create(self, topics: dict[str, int]) -> None:
-        check_topics(topics, {name: len(topic.offsets) for name, topic in self._topics.items()})
-        for topic, count in topics.items():
-            check_partitions(topic, count)
-        for topic, count in topics.items():
-            self._topic(topic, count)
-
-    def _topic(self, name: str, count: int) -> _Topic:
-        known = self._topics.get(name)
-        if known is None:
-            cursor = self._sql.execute("INSERT INTO topics(name, partitions) VALUES (?,?)", (name, count))
-            known = self._topics[name] = _Topic(int(cursor.lastrowid or 0), [0] * count, [_EARLIEST] * count)
-        return known
-
-    def _append(self, records: Sequence[Record], grown: dict[Partition, int]) -> int:
-        check_records(records, RECORD_BYTES_MAX)
-        staged: dict[str, _Topic] = {}
-        rows = self._rows(records, staged)
-        try:
-            execute_rows(self._sql, "INSERT INTO events VALUES", rows, width=10)
-        except sqlite3.IntegrityError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-                raise
-            return self._append(self._unknown(records, staged), grown)
-        for name, topic in staged.items():
-            before = self._topics[name].offsets
-            self._topics[name] = topic
-            ends = enumerate(zip(before, topic.offsets, strict=True))
-            grown.update({(name, number): new for number, (old, new) in ends if new > old})
-        return len(rows)
-
-    def _rows(self, records: Sequence[Record], staged: dict[str, _Topic]) -> list[tuple[Any, ...]]:
-        """Return records as rows, with their places as if appended; ``staged`` tells the topics after it."""
-        rows = []
-        name, topic_id, count, starts, offsets, known = None, 0, 0, _NONE, _NONE, _NONE
-        for record in records:
-            if record.topic != name:
-                name = record.topic
-                topic = staged.get(name)
-                if topic is None:
-                    topic = staged[name] = self._topic(name, self._partitions_default).copy()
-                topic_id, starts, offsets, known = topic.id, topic.starts, topic.offsets, topic.known_us
-                count = len(offsets)
-            number = place(record, count)
-            offset = offsets[number]
-            offsets[number] = offset + 1
-            time_us = record.time_us
-            known[number] = known_us = max(time_us, known[number])
-            extensions = record.extensions and msgspec.json.encode(record.extensions).decode()
-            what = record.id, record.type, record.subject, time_us, record.data, record.source, extensions
-            rows.append((starts[number] + offset, topic_id, known_us, *what))
-        return rows
-
-    def _unknown(self, records: Sequence[Record], staged: dict[str, _Topic]) -> list[Record]:
-        """Take back what was inserted of a batch with duplicates, and return its new records.
-
-        Duplicates are rare: finding them by the failed insert costs the usual batch nothing.
-        """
-        for name in staged:
-            topic = self._topics[name]
-            for start, offset in zip(topic.starts, topic.offsets, strict=True):
-                lane = start + offset, start + (1 << PLACE_BITS)
-                self._sql.execute("DELETE FROM events WHERE place >= ? AND place < ?", lane)
-        fresh: dict[tuple[str, str], Record] = {}
-        for record in records:
-            key = self._topics[record.topic].id, record.id
-            known = self._sql.execute("SELECT 1 FROM events WHERE topic_id = ? AND id = ?", key).fetchone()
-            if known is None:
-                fresh.setdefault((record.topic, record.id), record)
-        return list(fresh.values())
+    def _begin(self) -> None:
+        if not self._sql.in_transaction:
+            self._sql.execute("BEGIN IMMEDIATE")
 
     def _acquire(self, asked: Acquire, connection: int) -> Acquired:
         lease = self._leases.acquire(asked.consumer, asked.holder, asked.seconds, connection)
@@ -212,29 +155,53 @@ class Tables:
         query = "SELECT cursor, watermark_us FROM consumers WHERE name = ?"
         return Acquired(lease, Position(*self._sql.execute(query, (asked.consumer,)).fetchone()))
 
-    def _commit(self, asked: Apply, connection: int, grown: dict[Partition, int]) -> None:
+    def _commit(self, together: _Together, number: int, asked: Apply, connection: int) -> None:
         commit = asked.commit
         consumer = commit.lease.consumer
-        self._leases.check(commit.lease)
-        query = "SELECT applied FROM consumers WHERE name = ?"
-        if self._sql.execute(query, (consumer,)).fetchone()[0] == asked.id:
+        held = self._leases.check(commit.lease)
+        if self._applied.get(consumer) == asked.id:
             # Asked again by one who lost the reply with the owner before: it was done.
             return
         if commit.outputs:
-            self._append(commit.outputs, grown)
-        self._write(commit.writes)
-        position = commit.position
-        self._sql.execute(_MOVE, (position.cursor, position.watermark_us, asked.id, consumer))
+            together.appending.add(number, commit.outputs)
+        for write in commit.writes:
+            of_namespace = together.writes.get(write.namespace)
+            if of_namespace is None:
+                of_namespace = together.writes[write.namespace] = {}
+            of_namespace[write.key] = write
+        at = commit.position.cursor, commit.position.watermark_us, asked.id
+        together.moves[consumer] = (consumer, held.token, held.holder, held.seconds, 0, *at)
+        self._applied[consumer] = asked.id
         self._leases.keep(commit.lease, connection=connection)
 
-    def _write(self, writes: Sequence[Write]) -> None:
-        # A key written twice keeps its last value.
-        last = {(write.namespace, write.key): write for write in writes}
-        puts = [(w.namespace, w.key, w.value, w.expires_us) for w in last.values() if w.value is not None]
-        execute_rows(self._sql, "INSERT INTO state VALUES", puts, _PUT, width=4)
+    def _write(
+        self,
+        together: _Together,
+        asked: Sequence[Asked],
+        outcomes: list[Result | Exception],
+        grown: dict[Partition, int],
+        *,
+        last: bool = False,
+    ) -> None:
+        """Write what was gathered, in a transaction of its own where it is the last and one statement."""
+        appending, writes, moves = together
+        puts: list[Any] = []
         gone: dict[str, list[str]] = {}
-        for (namespace, key), write in last.items():
-            if write.value is None:
-                gone.setdefault(namespace, []).append(key)
+        for namespace, by_key in writes.items():
+            for key, write in by_key.items():
+                if write.value is None:
+                    gone.setdefault(namespace, []).append(key)
+                else:
+                    puts += (namespace, key, write.value, write.expires_us)
+        count = appending.statements + statements(len(puts) // 4) + statements(len(moves)) + len(gone)
+        if count > (1 if last else 0):
+            self._begin()
+        for number, new in appending.write(self._sql, grown).items():
+            outcomes[number] = new if isinstance(asked[number][0], Append) else None
+        if not moves:
+            return
+        execute_values(self._sql, "INSERT INTO state VALUES", puts, _PUT, width=4)
         for namespace, keys in gone.items():
             execute_keys(self._sql, "DELETE FROM state", namespace, keys)
+        rows = [value for row in moves.values() for value in row]
+        execute_values(self._sql, "INSERT INTO consumers VALUES", rows, _MOVE, width=8)

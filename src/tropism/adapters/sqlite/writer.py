@@ -11,13 +11,16 @@ from tropism.adapters.sqlite.checkpoint import Checkpointer
 from tropism.adapters.sqlite.errors import translated
 from tropism.adapters.sqlite.tables import Tables
 from tropism.adapters.sqlite.wire import Append, Apply, Drop, Operation, Result, Send
-from tropism.core.errors import TropismError, UnavailableError
+from tropism.core.errors import UnavailableError
 from tropism.ports.log import Partition
 
 Listener = Callable[[Mapping[Partition, int]], None]
-"""Is told, in the writer's thread, the new ends of partitions, and changed queues; must not block."""
+"""Is told the new ends of partitions, and changed queues; must not block."""
 
 _GROUP_RECORDS_MAX = 20_000  # a larger transaction gains nothing, and delays those it includes
+
+
+_Outcome = tuple[asyncio.Future[Any], Any]
 
 
 class _Task(NamedTuple):
@@ -37,19 +40,15 @@ class Writer:
         self._tables = tables
         self._name = name
         self._queue: SimpleQueue[_Task | None] = SimpleQueue()
-        self._listeners: tuple[Listener, ...] = ()
+        self.ends = tables.ends
+        """The ends of all partitions, and all queues, as acknowledged: to be read from any thread."""
         self._stale = False
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="tropism-sqlite-writer", daemon=True)
 
-    @property
-    def ends(self) -> dict[Partition, int]:
-        """The ends of all partitions; to be read before ``start``."""
-        return self._tables.ends
-
-    def start(self, *listeners: Listener) -> None:
-        """Begin to work, and tell these about every growth."""
-        self._listeners = listeners
+    def start(self, home: asyncio.AbstractEventLoop, learn: Listener, spread: Listener) -> None:
+        """Begin to work: tell every growth to one loop, there, and to other processes, in this thread."""
+        self._home, self._learn, self._spread = home, learn, spread
         self._checkpointer.start()
         self._thread.start()
 
@@ -78,10 +77,31 @@ class Writer:
                 grown: dict[Partition, int] = {}
                 outcomes = self._write(group, grown)
                 if grown:
-                    for listener in self._listeners:
-                        listener(grown)
-                _settle(group, outcomes)
+                    # Before anybody hears that it is done: who reads then finds it.
+                    self.ends.update(grown)
+                self._settle(group, outcomes, grown)
+                if grown:
+                    self._spread(grown)
                 self._checkpointer.committed(self._sql)
+
+    def _settle(
+        self, group: list[_Task], outcomes: list[Result | Exception], grown: Mapping[Partition, int]
+    ) -> None:
+        """Hand results to the loops that wait, and to one of them what grew: once a loop, not once a task."""
+        loops: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {self._home: []} if grown else {}
+        for task, outcome in zip(group, outcomes, strict=True):
+            loops.setdefault(task.done.get_loop(), []).append((task.done, outcome))
+        for loop, results in loops.items():
+            if loop is self._home and grown:
+                call_in(loop, self._deliver, grown, results)
+            else:
+                call_in(loop, resolve, results)
+
+    def _deliver(self, grown: Mapping[Partition, int], results: Sequence[_Outcome]) -> None:
+        try:
+            self._learn(grown)
+        finally:
+            resolve(results)
 
     def _take(self) -> tuple[list[_Task], bool]:
         """Wait for a task, and return it with all that came meanwhile; False once closed."""
@@ -102,9 +122,9 @@ class Writer:
             if self._stale:
                 self._tables.load()
                 self._stale = False
-            self._sql.execute("BEGIN IMMEDIATE")
-            outcomes = [self._one(task, fresh) for task in group]
-            self._sql.execute("COMMIT")
+            outcomes = self._tables.apply([(task.operation, task.connection) for task in group], fresh)
+            if self._sql.in_transaction:
+                self._sql.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 (whatever failed, nobody may wait for ever)
             self._rollback()
             if len(group) == 1:
@@ -114,13 +134,6 @@ class Writer:
             return [self._write([task], grown)[0] for task in group]
         grown.update(fresh)
         return outcomes
-
-    def _one(self, task: _Task, grown: dict[Partition, int]) -> Result | Exception:
-        try:
-            return self._tables.apply(task.operation, task.connection, grown)
-        except TropismError as error:
-            # Raised before its first write: the others of the group are not concerned.
-            return error
 
     def _rollback(self) -> None:
         self._stale = True
@@ -144,16 +157,7 @@ def _records(operation: Operation | Drop) -> int:
     return 1
 
 
-def _settle(group: list[_Task], outcomes: list[Result | Exception]) -> None:
-    """Hand results to the loops that wait: once per loop, not once per task."""
-    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Result], Result | Exception]]] = {}
-    for task, outcome in zip(group, outcomes, strict=True):
-        loops.setdefault(task.done.get_loop(), []).append((task.done, outcome))
-    for loop, results in loops.items():
-        call_in(loop, resolve, results)
-
-
-def resolve(results: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+def resolve(results: Sequence[_Outcome]) -> None:
     """Settle what is waited for, each with its result or its error; called in the loop that waits."""
     for done, outcome in results:
         if done.done():
