@@ -1,16 +1,14 @@
 """Deciding: features as of the event, one prediction for all who ask at once, and a record of each."""
 
 import asyncio
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import msgspec
-
+from tropism.core.envelope import Envelope
 from tropism.core.errors import InvalidInputError, UnavailableError
 from tropism.core.event import Event
-from tropism.core.partition import partition_of
 from tropism.models.artifact import Version
+from tropism.models.asking import Asked, Decision, Group, acting_of, groups_of, made_of
 from tropism.models.events import DecisionMade, ModelObserved, Rollout, Served
 from tropism.models.loading import Loader
 from tropism.models.model import Model
@@ -28,18 +26,6 @@ JOURNAL_KEPT = 65_536
 """How many undecided events a worker remembers the rollout of."""
 
 
-class Decision(msgspec.Struct, frozen=True):
-    """What a model says about an input: its output, and whether its policy acts on it.
-
-    ``output`` is None while no version is trained; then ``act`` is False.
-    """
-
-    output: float | None
-    act: bool
-    version: int
-    arm: str
-
-
 class Decider(Protocol):
     """A model, as a handler is given it."""
 
@@ -50,40 +36,6 @@ class Decider(Protocol):
     async def each(self, events: Sequence[Any]) -> Sequence[Decision]:
         """Decide on events of the batch at hand, each as of its own moment."""
         ...
-
-
-class _Asked:
-    """Rows of one call to decide on, and where the answers go."""
-
-    __slots__ = ("acting", "answer", "asked", "indices", "rollouts", "rows", "said", "subject")
-
-    def __init__(
-        self, subject: Subject, indices: list[int], asked: float, answer: asyncio.Future[list[Decision]]
-    ) -> None:
-        self.subject = subject
-        self.indices = indices
-        self.asked = asked
-        self.answer = answer
-        self.rows: list[tuple[Any, ...]] = []
-        self.rollouts: list[Rollout] = []
-        self.acting: list[tuple[Served | None, str]] = []
-        """A row, the version that acts, and its arm."""
-        self.said: list[dict[int, float | Exception]] = []
-        """A row, per version that was asked, its output, or why it gave none."""
-
-    def wanted(self) -> dict[Served, bool]:
-        """Return the versions that are to say something, and whether one of them acts."""
-        arms: dict[Served, bool] = {}
-        before: Rollout | None = None
-        for rollout, (actor, _) in zip(self.rollouts, self.acting, strict=True):
-            if rollout is not before:
-                before = rollout
-                for arm in (rollout.champion, rollout.challenger, rollout.previous):
-                    if arm is not None:
-                        arms.setdefault(arm, False)
-            if actor is not None:
-                arms[actor] = True
-        return arms
 
 
 class _Decide:
@@ -101,8 +53,13 @@ class _Decide:
         return (await self.each((event,)))[0]
 
     async def each(self, events: Sequence[Any]) -> Sequence[Decision]:
+        envelopes = self._subject.envelopes
+        if not self._answers and _are_all(events, envelopes):
+            decisions = await self._decider.ask(self._subject, range(len(envelopes)))
+            self._answers.update(enumerate(decisions))
+            return decisions
         if self._places is None:
-            self._places = {id(e.data): index for index, e in enumerate(self._subject.envelopes)}
+            self._places = {id(e.data): index for index, e in enumerate(envelopes)}
         indices = [self._index(event) for event in events]
         fresh = [index for index in dict.fromkeys(indices) if index not in self._answers]
         if fresh:
@@ -131,49 +88,78 @@ class OpenedDecider:
         self._loader = Loader(site.platform.blobs, observer)
         self._rollouts: dict[str, Rollout] = {}
         self._journal: dict[str, Rollout] = {}
-        self._waiting: list[_Asked] = []
+        self._waiting: list[Asked] = []
         self._flushing: asyncio.Task[None] | None = None
-        self._late: dict[Served, list[_Asked]] = {}
+        self._late: dict[Served, list[Asked]] = {}
         self._fetching: set[asyncio.Task[None]] = set()
 
     def bind(self, subject: Subject) -> Decider:
         """Return the model as of the events of one call."""
         return _Decide(self, subject)
 
-    def ask(self, subject: Subject, indices: list[int]) -> asyncio.Future[list[Decision]]:
+    def ask(self, subject: Subject, indices: Sequence[int]) -> asyncio.Future[Sequence[Decision]]:
         """Return the decisions to come on some events of a call."""
         loop = asyncio.get_running_loop()
-        asked = _Asked(subject, indices, self._site.platform.clock.monotonic(), loop.create_future())
-        features, readers_at = self._model.features, self._readers.at
-        for index in indices:
-            envelope, as_of_us = subject.envelopes[index], subject.as_of_us[index]
-            readers = readers_at(as_of_us, envelope.subject)
-            asked.rows.append(features(envelope.data, **readers))
-            rollout = self._rollout(envelope.id, as_of_us)
-            asked.rollouts.append(rollout)
-            asked.acting.append(self._acting(rollout, envelope.subject))
+        began = self._site.platform.clock.monotonic()
+        envelopes = [subject.envelopes[index] for index in indices]
+        as_of_us = [subject.as_of_us[index] for index in indices]
+        rows = self._rows(envelopes, as_of_us)
+        groups = groups_of(self._rollouts_for(envelopes, as_of_us))
+        acting: list[tuple[Served | None, str]] = [(None, "none")] * len(rows)
+        for group in groups:
+            subjects = [envelopes[place].subject for place in group.places]
+            found = acting_of(self._model.name, group.rollout, subjects)
+            for place, actor in zip(group.places, found, strict=True):
+                acting[place] = actor
+        asked = Asked(subject, indices, rows, acting, groups, began, loop.create_future())
         self._enqueue((asked,))
         return asked.answer
 
-    def _enqueue(self, several: Sequence[_Asked]) -> None:
+    def _rows(self, envelopes: Sequence[Envelope[Any]], as_of_us: Sequence[int]) -> list[tuple[Any, ...]]:
+        """Return the features of events, each as of its moment."""
+        features = self._model.features
+        if not self._model.feature_views:
+            return [features(envelope.data) for envelope in envelopes]
+        readers_at = self._readers.at
+        return [
+            features(envelope.data, **readers_at(at_us, envelope.subject))
+            for envelope, at_us in zip(envelopes, as_of_us, strict=True)
+        ]
+
+    def _enqueue(self, several: Sequence[Asked]) -> None:
         self._waiting.extend(several)
         if self._flushing is None:
             # Its turn comes after all handlers that are ready now have asked.
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
 
-    def _rollout(self, event_id: str, as_of_us: int) -> Rollout:
-        """Return who decides on an event; live, that is who did at its first attempt."""
+    def _rollouts_for(self, envelopes: Sequence[Envelope[Any]], as_of_us: Sequence[int]) -> list[Rollout]:
+        """Return who decides on events; live, that is who did at the first attempt of each."""
+        found = self._rollouts_at(as_of_us)
         if not self._site.live:
-            return self._rollout_at(as_of_us)
-        known = self._journal.get(event_id)
-        if known is None:
-            known = self._journal[event_id] = self._rollout_at(as_of_us)
-            if len(self._journal) > JOURNAL_KEPT:
-                del self._journal[next(iter(self._journal))]
-        return known
+            return found
+        journal = self._journal
+        for place, envelope in enumerate(envelopes):
+            found[place] = journal.setdefault(envelope.id, found[place])
+        while len(journal) > JOURNAL_KEPT:
+            del journal[next(iter(journal))]
+        return found
 
-    def _rollout_at(self, as_of_us: int) -> Rollout:
-        packed = self._site.reader(self._model.rollouts, as_of_us, None)(self._model.name).rollout
+    def _rollouts_at(self, as_of_us: Sequence[int]) -> list[Rollout]:
+        """Return the rollouts of moments."""
+        earliest_us, latest_us = min(as_of_us), max(as_of_us)
+        latest = self._packed_at(latest_us)
+        # The newest event at both ends is one and the same, so it is the newest at every moment in between.
+        if earliest_us == latest_us or self._packed_at(earliest_us) is latest:
+            return [self._unpacked(latest)] * len(as_of_us)
+        return [self._unpacked(self._packed_at(at_us)) for at_us in as_of_us]
+
+    def _packed_at(self, as_of_us: int) -> list[Any] | None:
+        packed: list[Any] | None = self._site.reader(self._model.rollouts, as_of_us, None)(
+            self._model.name
+        ).rollout
+        return packed
+
+    def _unpacked(self, packed: list[Any] | None) -> Rollout:
         if packed is None:
             return NONE
         if packed is self._packed:
@@ -204,7 +190,7 @@ class OpenedDecider:
                 if not asked.answer.done():
                     asked.answer.set_exception(error)
 
-    async def _found(self, waiting: Sequence[_Asked]) -> dict[Served, Version | Exception]:
+    async def _found(self, waiting: Sequence[Asked]) -> dict[Served, Version | Exception]:
         """Return the versions that are wanted, or why they cannot be loaded."""
         wanted: dict[Served, bool] = {}
         for asked in waiting:
@@ -216,7 +202,7 @@ class OpenedDecider:
             for served, acts in wanted.items()
         }
 
-    def _is_late(self, asked: _Asked, found: Mapping[Served, Version | Exception]) -> bool:
+    def _is_late(self, asked: Asked, found: Mapping[Served, Version | Exception]) -> bool:
         """Put a call aside if a version that it must have is away. Say whether it is.
 
         In event time it must have all: what is on record may not depend on when blobs answer. Live, those
@@ -251,24 +237,23 @@ class OpenedDecider:
         if again := [asked for asked in late if not asked.answer.done()]:
             self._enqueue(again)
 
-    def _predict(self, ready: Sequence[_Asked], found: Mapping[Served, Version | Exception]) -> None:
+    def _predict(self, ready: Sequence[Asked], found: Mapping[Served, Version | Exception]) -> None:
         """Let every version that is wanted say something of all rows that want it, in one call."""
-        wanted: dict[Served, tuple[list[tuple[Any, ...]], list[dict[int, float | Exception]]]] = {}
+        wanted: dict[Served, list[tuple[Asked, Group]]] = {}
         for asked in ready:
-            for row, rollout in zip(asked.rows, asked.rollouts, strict=True):
-                said: dict[int, float | Exception] = {}
-                asked.said.append(said)
-                for arm in (rollout.champion, rollout.challenger, rollout.previous):
-                    if arm is not None:
-                        rows, slots = wanted.setdefault(arm, ([], []))
-                        rows.append(row)
-                        slots.append(said)
-        for served, (rows, slots) in wanted.items():
+            for group in asked.groups:
+                for arm in group.arms:
+                    wanted.setdefault(arm, []).append((asked, group))
+        for served, askers in wanted.items():
             version = found[served]
             if isinstance(version, UnavailableError):
                 continue  # it is not asked: that blobs are away says nothing of it
-            for said, output in zip(slots, self._said(version, rows), strict=True):
-                said[served.version] = output
+            rows = [asked.rows[place] for asked, group in askers for place in group.places]
+            outputs, start = self._said(version, rows), 0
+            for _, group in askers:
+                stop = start + len(group.places)
+                group.said[served] = outputs[start:stop]
+                start = stop
         for asked in ready:
             self._answer(asked)
 
@@ -286,59 +271,16 @@ class OpenedDecider:
         middle = len(rows) // 2
         return [*self._said(version, rows[:middle]), *self._said(version, rows[middle:])]
 
-    def _acting(self, rollout: Rollout, subject: str) -> tuple[Served | None, str]:
-        if rollout.challenger is not None and rollout.canary_share > 0:
-            # By its number, not by its bytes: those may differ between two equal trainings.
-            place = partition_of(f"{self._model.name}@{rollout.challenger.version}/{subject}", 10_000)
-            if place < rollout.canary_share * 10_000:
-                return rollout.challenger, "canary"
-        return rollout.champion, "champion" if rollout.champion is not None else "none"
-
-    def _answer(self, asked: _Asked) -> None:
+    def _answer(self, asked: Asked) -> None:
         if asked.answer.done():
             return
         latency_us = int((self._site.platform.clock.monotonic() - asked.asked) * 1e6)
-        decisions: list[Decision] = []
-        made: list[DecisionMade] = []
-        for place in range(len(asked.indices)):
-            event = self._made(asked, place, latency_us)
-            if isinstance(event, Exception):
-                asked.answer.set_exception(event)
-                return
-            made.append(event)
-            decisions.append(Decision(event.output, event.act, event.version, event.arm))
-        for index, event in zip(asked.indices, made, strict=True):
-            asked.subject.enlist(index, event)
-        asked.answer.set_result(decisions)
-
-    def _made(self, asked: _Asked, place: int, latency_us: int) -> DecisionMade | Exception:
-        index, model = asked.indices[place], self._model
-        envelope, (acting, arm) = asked.subject.envelopes[index], asked.acting[place]
-        number = 0 if acting is None else acting.version
-        output: float | None = None
-        others: dict[str, float | None] = {}
-        for version, each in asked.said[place].items():
-            checked = _checked(model.name, version, each, asked.rollouts[place])
-            if version != number:
-                others[str(version)] = None if isinstance(checked, Exception) else checked
-            elif isinstance(checked, Exception):
-                return checked
-            else:
-                output = checked
-        return DecisionMade(
-            model=model.name,
-            subject=envelope.subject,
-            input_id=envelope.id,
-            decided_us=asked.subject.as_of_us[index],
-            version=number,
-            arm=arm,
-            output=output,
-            act=output is not None and output >= model.policy.act_at,
-            schema=self._schema,
-            features=list(asked.rows[place]),
-            others=others,
-            latency_us=latency_us,
-        )
+        made = made_of(self._model, self._schema, asked, latency_us)
+        if isinstance(made, Exception):
+            asked.answer.set_exception(made)
+            return
+        asked.subject.enlist(asked.indices, made)
+        asked.answer.set_result([Decision(e.output, e.act, e.version, e.arm) for e in made])
 
     def commit(
         self, enlisted: Sequence[Event], frontier_us: int | None
@@ -367,22 +309,11 @@ def _served(packed: list[Any] | None) -> Served | None:
     return None if packed is None else Served(packed[0], packed[1])
 
 
-def _checked(model: str, version: int, said: float | Exception, rollout: Rollout) -> float | Exception:
-    if isinstance(said, Exception) or (math.isfinite(said) and 0.0 <= said <= 1.0):
-        return said
-    return InvalidInputError(
-        f"Cannot decide with {model}@{version}: its output is {said!r}, which is no probability. "
-        + _remedy(model, version, rollout)
+def _are_all(events: Sequence[Any], envelopes: Sequence[Envelope[Any]]) -> bool:
+    """Say whether events are those of a call, one by one and in order."""
+    return len(events) == len(envelopes) and all(
+        event is envelope.data for event, envelope in zip(events, envelopes, strict=True)
     )
-
-
-def _remedy(model: str, version: int, rollout: Rollout) -> str:
-    """Return which order lets another version decide."""
-    if rollout.champion is None or rollout.champion.version != version:
-        return f"End its canary with 'tropism models rollback {model}'."
-    if rollout.canary_share == 0 and rollout.previous is not None:
-        return f"Roll it back with 'tropism models rollback {model}'."
-    return f"Let another one decide with 'tropism models promote {model}@N'."
 
 
 def _unknown(event: Any) -> InvalidInputError:

@@ -29,6 +29,10 @@ FORGET = Handler("forget", _forget, (Expired,), Shape.ONE, (), ())
 """What meets a state that expires, where the service has no handler for it."""
 
 
+Enlisted = tuple[Sequence[int], Sequence[Event], str]
+"""Events that a resource added to the commits of some deliveries, by their places, and its name."""
+
+
 class Caller:
     """Calls handlers of one service, and keeps what they gave until it can be committed.
 
@@ -75,7 +79,7 @@ class Caller:
             item.outputs += [self._record(handler, item, n, output) for n, output in enumerate(outputs)]
 
     async def _call(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
-        enlisted: list[tuple[int, Event, str]] = []
+        enlisted: list[Enlisted] = []
         ends: list[Callable[[], Sequence[Write]]] = []
         states: list[tuple[Injection, State[Any]]] = []
         arguments: dict[str, Any] = {}
@@ -92,7 +96,8 @@ class Caller:
         outputs = await _outputs(handler, result)
         records = self._records(handler, deliveries, enlisted, outputs)
         writes = [w for injection, state in states for w in self._writes(injection, state, deliveries)]
-        if len(deliveries) > 1:
+        if len(deliveries) > 1 and (outputs or states or ends):
+            # What resources enlisted stands for itself, event by event.
             _join(deliveries, whole=any(output.by is None for output in outputs))
         for end in ends:
             deliveries[0].item.writes += end()
@@ -101,13 +106,14 @@ class Caller:
     def _keep(
         self,
         deliveries: Sequence[Delivery],
-        enlisted: Sequence[tuple[int, Event, str]],
+        enlisted: Sequence[Enlisted],
         records: Sequence[tuple[int, Record]],
         writes: Sequence[tuple[int, Write]],
     ) -> None:
         """Add what a call gave to its items."""
-        for index, event, resource in enlisted:
-            deliveries[index].item.enlisted.append((resource, event))
+        for indices, events, resource in enlisted:
+            for index, event in zip(indices, events, strict=True):
+                deliveries[index].item.enlisted.append((resource, event))
         for index, record in records:
             deliveries[index].item.outputs.append(record)
         if writes:
@@ -138,7 +144,7 @@ class Caller:
         self,
         injection: Injection,
         deliveries: Sequence[Delivery],
-        enlisted: list[tuple[int, Event, str]],
+        enlisted: list[Enlisted],
         ends: list[Callable[[], Sequence[Write]]],
     ) -> Any:
         source = injection.source
@@ -149,7 +155,7 @@ class Caller:
             Subject(
                 [d.item.envelope for d in deliveries],
                 [d.item.as_of_us for d in deliveries],
-                lambda index, event: enlisted.append((index, event, name)),
+                lambda indices, events: enlisted.append((indices, events, name)),
                 deliveries[0].handler.name,
                 deliveries[0].handler.provider,
                 ends.append,
@@ -165,19 +171,13 @@ class Caller:
         self,
         handler: Handler,
         deliveries: Sequence[Delivery],
-        enlisted: Sequence[tuple[int, Event, str]],
+        enlisted: Sequence[Enlisted],
         outputs: Sequence[Output],
     ) -> list[tuple[int, Record]]:
         ordinals = [0] * len(deliveries)
         records: list[tuple[int, Record]] = []
-        for index, event, _ in enlisted:
-            # What a resource added is Tropism's own, so it fits its type.
-            data = self._codec.encode(event, checked=False)
-            record = self._new(handler, deliveries[index].item, ordinals[index], event, data)
-            if len(data) > self._record_bytes_max:
-                raise _too_large(handler, event, record, self._record_bytes_max)
-            records.append((index, record))
-            ordinals[index] += 1
+        for indices, events, _ in enlisted:
+            records += self._added(handler, deliveries, ordinals, indices, events)
         if not outputs:
             return records
         places = {d.item.envelope.id: i for i, d in enumerate(deliveries)} if len(deliveries) > 1 else {}
@@ -185,6 +185,38 @@ class Caller:
             index = len(deliveries) - 1 if output.by is None else places.get(output.by.id, 0)
             records.append((index, self._record(handler, deliveries[index].item, ordinals[index], output)))
             ordinals[index] += 1
+        return records
+
+    def _added(
+        self,
+        handler: Handler,
+        deliveries: Sequence[Delivery],
+        ordinals: list[int],
+        indices: Sequence[int],
+        events: Sequence[Event],
+    ) -> list[tuple[int, Record]]:
+        """Return the records of what a resource added: Tropism's own, so it fits its type."""
+        encode, carry, name, source = self._codec.encode, self._carry, handler.name, self._service
+        bytes_max = self._record_bytes_max
+        now_us = None if self._now_us is None else self._now_us()
+        records: list[tuple[int, Record]] = []
+        for index, event in zip(indices, events, strict=True):
+            item, kind, ordinal = deliveries[index].item, type(event), ordinals[index]
+            cause = item.envelope
+            record = Record(
+                derived_id(cause.id, name, ordinal, cause.time_us),
+                kind.event_type,
+                kind.event_topic,
+                key_of(event),
+                item.order_us if now_us is None else now_us,
+                encode(event, checked=False),
+                source,
+                carry(cause, name),
+            )
+            if len(record.data) > bytes_max:
+                raise _too_large(handler, event, record, bytes_max)
+            ordinals[index] = ordinal + 1
+            records.append((index, record))
         return records
 
     def _record(self, handler: Handler, item: Item, ordinal: int, output: Output) -> Record:

@@ -83,8 +83,8 @@ class Subject:
 
     envelopes: Sequence[Envelope[Any]]
     as_of_us: Sequence[int]
-    enlist: Callable[[int, Event], None]
-    """Adds an event to the commit of the n-th envelope."""
+    enlist: Callable[[Sequence[int], Sequence[Event]], None]
+    """Adds events of one type to the commits of the n-th envelopes: one each."""
     handler: str
     provider: Provider | None
     """What the handler calls: it has its turn there while it runs."""

@@ -1,0 +1,182 @@
+"""What is asked of a model in one call: rows, who is to say something of them, and what they said."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from tropism.core.errors import InvalidInputError
+from tropism.core.partition import partition_of
+from tropism.models.events import DecisionMade, Rollout, Served
+from tropism.models.model import Model
+from tropism.runtime.inject import Subject
+
+Said = Sequence[float | Exception]
+"""An output a row, or why there is none."""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What a model says about an input: its output, and whether its policy acts on it.
+
+    ``output`` is None while no version is trained; then ``act`` is False.
+    """
+
+    output: float | None
+    act: bool
+    version: int
+    arm: str
+
+
+class Group:
+    """Rows of one call that one rollout holds for, by their places in it."""
+
+    __slots__ = ("places", "rollout", "said")
+
+    def __init__(self, rollout: Rollout, places: Sequence[int]) -> None:
+        self.rollout = rollout
+        self.places = places
+        self.said: dict[Served, Said] = {}
+        """What versions say of the rows; who is not here was not asked."""
+
+    @property
+    def arms(self) -> tuple[Served, ...]:
+        """The versions that are to say something."""
+        return arms_of(self.rollout)
+
+
+class Asked:
+    """Rows of one call to decide on, and where the answers go."""
+
+    __slots__ = ("acting", "answer", "asked", "groups", "indices", "rows", "subject")
+
+    def __init__(
+        self,
+        subject: Subject,
+        indices: Sequence[int],
+        rows: list[tuple[Any, ...]],
+        acting: list[tuple[Served | None, str]],
+        groups: Sequence[Group],
+        asked: float,
+        answer: "asyncio.Future[Sequence[Decision]]",
+    ) -> None:
+        self.subject = subject
+        self.indices = indices
+        self.rows = rows
+        self.acting = acting
+        """A row, the version that acts, and its arm."""
+        self.groups = groups
+        self.asked = asked
+        self.answer = answer
+
+    def wanted(self) -> dict[Served, bool]:
+        """Return the versions that are to say something, and whether one of them acts."""
+        arms = {arm: False for group in self.groups for arm in group.arms}
+        arms.update((actor, True) for actor, _ in dict.fromkeys(self.acting) if actor is not None)
+        return arms
+
+
+def arms_of(rollout: Rollout) -> tuple[Served, ...]:
+    """Return the versions that are to say something under a rollout, each once."""
+    arms = (rollout.champion, rollout.challenger, rollout.previous)
+    return tuple(dict.fromkeys(arm for arm in arms if arm is not None))
+
+
+def groups_of(rollouts: Sequence[Rollout]) -> list[Group]:
+    """Return rows by their rollouts: mostly there is one."""
+    first = rollouts[0]
+    if all(rollout is first for rollout in rollouts):
+        return [Group(first, range(len(rollouts)))]
+    places: dict[int, tuple[Rollout, list[int]]] = {}
+    for place, rollout in enumerate(rollouts):
+        places.setdefault(id(rollout), (rollout, []))[1].append(place)
+    return [Group(rollout, some) for rollout, some in places.values()]
+
+
+def acting_of(model: str, rollout: Rollout, subjects: Iterable[str]) -> list[tuple[Served | None, str]]:
+    """Return, for subjects, the version that acts, and its arm."""
+    champion = rollout.champion, "champion" if rollout.champion is not None else "none"
+    challenger, share = rollout.challenger, rollout.canary_share * 10_000
+    if challenger is None or share <= 0:
+        return [champion for _ in subjects]
+    canary = challenger, "canary"
+    # By its number, not by its bytes: those may differ between two equal trainings.
+    name = f"{model}@{challenger.version}/"
+    return [canary if partition_of(name + each, 10_000) < share else champion for each in subjects]
+
+
+def made_of(model: Model, schema: str, asked: Asked, latency_us: int) -> list[DecisionMade] | Exception:
+    """Return the decisions of a call, or why the first row that has none has none."""
+    found: dict[int, DecisionMade | Exception] = {}
+    subject, act_at = asked.subject, model.policy.act_at
+    for group in asked.groups:
+        said = [(served.version, str(served.version), outputs) for served, outputs in group.said.items()]
+        for at, place in enumerate(group.places):
+            actor, arm = asked.acting[place]
+            number = 0 if actor is None else actor.version
+            output, others, failed = _outputs(at, number, said)
+            if failed is not None:
+                found[place] = unsound(model.name, number, failed, group.rollout)
+                continue
+            index = asked.indices[place]
+            envelope = subject.envelopes[index]
+            found[place] = DecisionMade(
+                model.name,
+                envelope.subject,
+                envelope.id,
+                subject.as_of_us[index],
+                number,
+                arm,
+                output,
+                output is not None and output >= act_at,
+                schema,
+                list(asked.rows[place]),
+                others,
+                latency_us,
+            )
+    made: list[DecisionMade] = []
+    for place in found if len(asked.groups) == 1 else sorted(found):
+        event = found[place]
+        if isinstance(event, Exception):
+            return event
+        made.append(event)
+    return made
+
+
+def _outputs(
+    at: int, number: int, said: Sequence[tuple[int, str, Said]]
+) -> tuple[float | None, dict[str, float | None], float | Exception | None]:
+    """Return what the acting version says of a row, what the others do, and what is no output of it."""
+    output: float | None = None
+    failed: float | Exception | None = None
+    others: dict[str, float | None] = {}
+    for version, name, outputs in said:
+        each = outputs[at]
+        # Infinite, and what is no number, is outside.
+        sound = each if isinstance(each, float) and 0.0 <= each <= 1.0 else None
+        if version != number:
+            others[name] = sound
+        elif sound is None:
+            failed = each
+        else:
+            output = sound
+    return output, others, failed
+
+
+def unsound(model: str, version: int, said: float | Exception, rollout: Rollout) -> Exception:
+    """Return why a version's output cannot be used."""
+    if isinstance(said, Exception):
+        return said
+    return InvalidInputError(
+        f"Cannot decide with {model}@{version}: its output is {said!r}, which is no probability. "
+        + _remedy(model, version, rollout)
+    )
+
+
+def _remedy(model: str, version: int, rollout: Rollout) -> str:
+    """Return which order lets another version decide."""
+    if rollout.champion is None or rollout.champion.version != version:
+        return f"End its canary with 'tropism models rollback {model}'."
+    if rollout.canary_share == 0 and rollout.previous is not None:
+        return f"Roll it back with 'tropism models rollback {model}'."
+    return f"Let another one decide with 'tropism models promote {model}@N'."
