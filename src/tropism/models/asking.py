@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from tropism.core.envelope import Envelope
 from tropism.core.errors import InvalidInputError
 from tropism.core.partition import partition_of
 from tropism.models.events import DecisionMade, Rollout, Served
@@ -38,6 +39,10 @@ class Group:
         self.places = places
         self.said: dict[Served, Said] = {}
         """What versions say of the rows; who is not here was not asked."""
+
+    def outputs(self) -> list[tuple[int, str, Said]]:
+        """Return what the versions say, with their numbers, also as text."""
+        return [(served.version, str(served.version), said) for served, said in self.said.items()]
 
     @property
     def arms(self) -> tuple[Served, ...]:
@@ -108,32 +113,17 @@ def acting_of(model: str, rollout: Rollout, subjects: Iterable[str]) -> list[tup
 def made_of(model: Model, schema: str, asked: Asked, latency_us: int) -> list[DecisionMade] | Exception:
     """Return the decisions of a call, or why the first row that has none has none."""
     found: dict[int, DecisionMade | Exception] = {}
-    subject, act_at = asked.subject, model.policy.act_at
+    subject = asked.subject
     for group in asked.groups:
-        said = [(served.version, str(served.version), outputs) for served, outputs in group.said.items()]
+        said = group.outputs()
         for at, place in enumerate(group.places):
-            actor, arm = asked.acting[place]
-            number = 0 if actor is None else actor.version
-            output, others, failed = _outputs(at, number, said)
-            if failed is not None:
-                found[place] = unsound(model.name, number, failed, group.rollout)
-                continue
             index = asked.indices[place]
-            envelope = subject.envelopes[index]
-            found[place] = DecisionMade(
-                model.name,
-                envelope.subject,
-                envelope.id,
-                subject.as_of_us[index],
-                number,
-                arm,
-                output,
-                output is not None and output >= act_at,
-                schema,
-                list(asked.rows[place]),
-                others,
-                latency_us,
-            )
+            envelope, as_of_us = subject.envelopes[index], subject.as_of_us[index]
+            row, acting = asked.rows[place], asked.acting[place]
+            one = one_made(model, schema, envelope, as_of_us, row, acting, said, at, latency_us)
+            if not isinstance(one, DecisionMade):
+                one = unsound(model.name, acting[0], one, group.rollout)
+            found[place] = one
     made: list[DecisionMade] = []
     for place in found if len(asked.groups) == 1 else sorted(found):
         event = found[place]
@@ -143,12 +133,20 @@ def made_of(model: Model, schema: str, asked: Asked, latency_us: int) -> list[De
     return made
 
 
-def _outputs(
-    at: int, number: int, said: Sequence[tuple[int, str, Said]]
-) -> tuple[float | None, dict[str, float | None], float | Exception | None]:
-    """Return what the acting version says of a row, what the others do, and what is no output of it."""
+def one_made(
+    model: Model,
+    schema: str,
+    envelope: Envelope[Any],
+    as_of_us: int,
+    row: tuple[Any, ...],
+    acting: tuple[Served | None, str],
+    said: Sequence[tuple[int, str, Said]],
+    at: int,
+    latency_us: int,
+) -> DecisionMade | float | Exception:
+    """Return the decision on a row, or what the acting version says that is no output."""
+    number = 0 if acting[0] is None else acting[0].version
     output: float | None = None
-    failed: float | Exception | None = None
     others: dict[str, float | None] = {}
     for version, name, outputs in said:
         each = outputs[at]
@@ -157,16 +155,30 @@ def _outputs(
         if version != number:
             others[name] = sound
         elif sound is None:
-            failed = each
+            return each
         else:
             output = sound
-    return output, others, failed
+    return DecisionMade(
+        model.name,
+        envelope.subject,
+        envelope.id,
+        as_of_us,
+        number,
+        acting[1],
+        output,
+        output is not None and output >= model.policy.act_at,
+        schema,
+        list(row),
+        others,
+        latency_us,
+    )
 
 
-def unsound(model: str, version: int, said: float | Exception, rollout: Rollout) -> Exception:
+def unsound(model: str, acting: Served | None, said: float | Exception, rollout: Rollout) -> Exception:
     """Return why a version's output cannot be used."""
     if isinstance(said, Exception):
         return said
+    version = 0 if acting is None else acting.version
     return InvalidInputError(
         f"Cannot decide with {model}@{version}: its output is {said!r}, which is no probability. "
         + _remedy(model, version, rollout)

@@ -8,8 +8,8 @@ import msgspec
 from tropism.core.envelope import Record
 from tropism.core.errors import NotFoundError
 from tropism.core.event import Event
-from tropism.models.events import DecisionMade, ModelObserved
 from tropism.models.asking import Decision
+from tropism.models.events import DecisionMade, ModelObserved
 from tropism.ports.state import State
 from tropism.runtime.inject import Opened, Site, Subject
 from tropism.runtime.replay.prepared import recorded_namespace

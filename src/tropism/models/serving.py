@@ -8,8 +8,9 @@ from tropism.core.envelope import Envelope
 from tropism.core.errors import InvalidInputError, UnavailableError
 from tropism.core.event import Event
 from tropism.models.artifact import Version
-from tropism.models.asking import Asked, Decision, Group, acting_of, groups_of, made_of
+from tropism.models.asking import Asked, Decision, Group, acting_of, groups_of, made_of, one_made
 from tropism.models.events import DecisionMade, ModelObserved, Rollout, Served
+from tropism.models.foresight import Foresight, are_same
 from tropism.models.loading import Loader
 from tropism.models.model import Model
 from tropism.models.observing import Observer
@@ -50,6 +51,12 @@ class _Decide:
         self._answers: dict[int, Decision] = {}
 
     async def __call__(self, event: Any) -> Decision:
+        envelopes = self._subject.envelopes
+        if len(envelopes) == 1 and event is envelopes[0].data:
+            known = self._answers.get(0) or self._decider.ask_foreseen(self._subject)
+            if known is not None:
+                self._answers[0] = known
+                return known
         return (await self.each((event,)))[0]
 
     async def each(self, events: Sequence[Any]) -> Sequence[Decision]:
@@ -92,6 +99,7 @@ class OpenedDecider:
         self._flushing: asyncio.Task[None] | None = None
         self._late: dict[Served, list[Asked]] = {}
         self._fetching: set[asyncio.Task[None]] = set()
+        self._foresight = Foresight()
 
     def bind(self, subject: Subject) -> Decider:
         """Return the model as of the events of one call."""
@@ -114,6 +122,59 @@ class OpenedDecider:
         asked = Asked(subject, indices, rows, acting, groups, began, loop.create_future())
         self._enqueue((asked,))
         return asked.answer
+
+    def foresee(self, envelopes: Sequence[Envelope[Any]], as_of_us: Sequence[int]) -> None:
+        """Find out now what versions say of events that are about to be handled.
+
+        What fails here is left to the handler's own call, which is then told why.
+        """
+        if not self._foresight.is_worth_it(len(envelopes)):
+            return
+        kind = self._model.decides_on
+        if not all(isinstance(envelope.data, kind) for envelope in envelopes):
+            fit = [place for place, envelope in enumerate(envelopes) if isinstance(envelope.data, kind)]
+            envelopes, as_of_us = [envelopes[place] for place in fit], [as_of_us[place] for place in fit]
+        try:
+            rows, groups = self._rows(envelopes, as_of_us), groups_of(self._rollouts_at(as_of_us))
+            self._foresight.keep(envelopes, rows, [g for g in groups if self._is_foreseen(g, rows)])
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 (features and predictors may raise anything, also in extensions)
+            return
+
+    def _is_foreseen(self, group: Group, rows: Sequence[tuple[Any, ...]]) -> bool:
+        """Let all versions of a group say something of its rows; say whether they could."""
+        some = rows_of(self._model.feature_names, [rows[place] for place in group.places])
+        for arm in group.arms:
+            version = self._loader.loaded(arm)
+            if version is None:
+                return False
+            group.said[arm] = version.predict(some)
+        return True
+
+    def ask_foreseen(self, subject: Subject) -> Decision | None:
+        """Return the decision on the event of a call, if what it is to say is known by now."""
+        envelope, as_of_us = subject.envelopes[0], subject.as_of_us[0]
+        foreseen = self._foresight.take(envelope)
+        if foreseen is None:
+            return None
+        monotonic = self._site.platform.clock.monotonic
+        began = monotonic()
+        (rollout,) = self._rollouts_for((envelope,), (as_of_us,))
+        if rollout is not foreseen.rollout:
+            return None
+        # In event time, features as of a moment are what they are; live, views may have moved on.
+        (row,) = self._rows((envelope,), (as_of_us,)) if self._site.live else (foreseen.row,)
+        if row is not foreseen.row and not are_same(row, foreseen.row):
+            return None
+        (acting,) = acting_of(self._model.name, rollout, (envelope.subject,))
+        latency_us = int((monotonic() - began) * 1e6)
+        said, at = foreseen.said, foreseen.at
+        made = one_made(self._model, self._schema, envelope, as_of_us, row, acting, said, at, latency_us)
+        if not isinstance(made, DecisionMade):
+            return None
+        subject.enlist((0,), (made,))
+        return Decision(made.output, made.act, made.version, made.arm)
 
     def _rows(self, envelopes: Sequence[Envelope[Any]], as_of_us: Sequence[int]) -> list[tuple[Any, ...]]:
         """Return the features of events, each as of its moment."""

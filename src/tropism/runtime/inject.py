@@ -145,6 +145,15 @@ class Closing(Protocol):
         ...
 
 
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A resource that gets ready for events which handlers are about to ask it about."""
+
+    def foresee(self, envelopes: Sequence[Envelope[Any]], as_of_us: Sequence[int]) -> None:
+        """Get ready for events, each as of its moment. Whatever fails shows when a handler asks."""
+        ...
+
+
 async def close_all(opened: Iterable[Opened]) -> None:
     """Have resources give back what they hold, those that hold anything."""
     for each in opened:

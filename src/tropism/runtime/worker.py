@@ -19,6 +19,7 @@ from tropism.runtime.commit import Committer
 from tropism.runtime.cursor import Cursor, Fed, Place, Progress, cursor_of, fed_places
 from tropism.runtime.delays import open_delays, sooner
 from tropism.runtime.expiring import Expiring
+from tropism.runtime.foreseeing import foresee, foreseers_of
 from tropism.runtime.gates import Gates
 from tropism.runtime.intake import Intake, least
 from tropism.runtime.journal import Journal
@@ -147,6 +148,7 @@ class Worker:
             gates=self._gates,
             lanes=self._lanes,
         )
+        self._foreseers = foreseers_of(self.service, self.opened)
 
     def _open_admission(self, cursor: Cursor, known_us: int | None) -> None:
         self._leaving = Leaving(self.service.name, self._platform, self.letters.buried)
@@ -367,6 +369,8 @@ class Worker:
             await self._values.load(namespace, keys)
         if self._delays.admit(until_us):
             self._committer.poke()
+        if self._foreseers and not self._calls.suspects:
+            await foresee(self._foreseers, admitted)
         await self._calls.start(admitted, until_us, touched=bool(arrivals))
         moved = until_us > self._frontier_us
         self._frontier_us = max(self._frontier_us, until_us)
