@@ -7,6 +7,7 @@ predicted anew.
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +18,9 @@ from tropism.models.events import Rollout
 
 KEPT = 16_384
 """For how many events at most something is kept: more than a worker has in flight."""
+
+AT_ONCE = 1_024
+"""Of what was put off, so much is found out at a time."""
 
 JUDGED_AFTER = 8_192
 """After how many events it shows whether handlers ask about them at all."""
@@ -44,6 +48,7 @@ class Foresight:
     def __init__(self) -> None:
         # By identity: ids are unique with their source only. An envelope that is kept is no other one.
         self._found: dict[int, Foreseen] = {}
+        self._put_off: dict[int, tuple[Envelope[Any], int]] = {}
         self._offered = self._asked = 0
 
     def is_worth_it(self, count: int) -> bool:
@@ -55,21 +60,32 @@ class Foresight:
             self._asked //= 2
         return worth
 
-    def keep(
-        self, envelopes: Sequence[Envelope[Any]], rows: Sequence[tuple[Any, ...]], groups: Sequence[Group]
-    ) -> None:
-        """Keep what was found of events, each a row."""
-        for group in groups:
-            rollout, said = group.rollout, group.outputs()
-            for at, place in enumerate(group.places):
-                envelope = envelopes[place]
-                self._found[id(envelope)] = Foreseen(envelope, rows[place], rollout, said, at)
+    def keep(self, envelopes: Sequence[Envelope[Any]], rows: Sequence[tuple[Any, ...]], group: Group) -> None:
+        """Keep what was found of the events of a group."""
+        rollout, said = group.rollout, group.outputs()
+        for at, place in enumerate(group.places):
+            envelope = envelopes[place]
+            self._found[id(envelope)] = Foreseen(envelope, rows[place], rollout, said, at)
         while len(self._found) > KEPT:
             del self._found[next(iter(self._found))]
+
+    def put_off(self, envelopes: Sequence[Envelope[Any]], as_of_us: Sequence[int], group: Group) -> None:
+        """Take note of events whose versions are not at hand yet: they are when the first is answered."""
+        for place in group.places:
+            self._put_off[id(envelopes[place])] = envelopes[place], as_of_us[place]
+        while len(self._put_off) > KEPT:
+            del self._put_off[next(iter(self._put_off))]
+
+    def taken_up(self) -> list[tuple[Envelope[Any], int]]:
+        """Return, once, some events that were put off and that nobody has asked about since."""
+        some = list(islice(self._put_off, AT_ONCE)) if self._put_off else ()
+        return [self._put_off.pop(key) for key in some]
 
     def take(self, envelope: Envelope[Any]) -> Foreseen | None:
         """Return what was found of an event that is asked about now, the first time."""
         self._asked += 1
+        if self._put_off:
+            self._put_off.pop(id(envelope), None)
         return self._found.pop(id(envelope), None)
 
 

@@ -134,9 +134,18 @@ class OpenedDecider:
         if not all(isinstance(envelope.data, kind) for envelope in envelopes):
             fit = [place for place, envelope in enumerate(envelopes) if isinstance(envelope.data, kind)]
             envelopes, as_of_us = [envelopes[place] for place in fit], [as_of_us[place] for place in fit]
+        self._foresee(envelopes, as_of_us, again=True)
+
+    def _foresee(self, envelopes: Sequence[Envelope[Any]], as_of_us: Sequence[int], *, again: bool) -> None:
+        if not envelopes:
+            return
         try:
-            rows, groups = self._rows(envelopes, as_of_us), groups_of(self._rollouts_at(as_of_us))
-            self._foresight.keep(envelopes, rows, [g for g in groups if self._is_foreseen(g, rows)])
+            rows = self._rows(envelopes, as_of_us)
+            for group in groups_of(self._rollouts_at(as_of_us)):
+                if self._is_foreseen(group, rows):
+                    self._foresight.keep(envelopes, rows, group)
+                elif again:
+                    self._foresight.put_off(envelopes, as_of_us, group)
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001 (features and predictors may raise anything, also in extensions)
@@ -246,6 +255,8 @@ class OpenedDecider:
             if self._late or any(isinstance(each, UnavailableError) for each in found.values()):
                 waiting = [asked for asked in waiting if not self._is_late(asked, found)]
             self._predict(waiting, found)
+            if late := self._foresight.taken_up():
+                self._foresee(*zip(*late, strict=True), again=False)
         except Exception as error:  # noqa: BLE001 (whoever asked is told)
             for asked in waiting:
                 if not asked.answer.done():

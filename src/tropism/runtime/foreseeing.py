@@ -20,7 +20,9 @@ def foreseers_of(service: Service, opened: Mapping[str, Opened]) -> Foreseers:
     """Return which resources handlers of single events are given that get ready for what comes."""
     found: dict[Handler, list[Foreseeing]] = {}
     for handler in service.handlers:
-        for injection in () if handler.many or handler.is_timed else handler.injections:
+        if handler.many or handler.is_timed:
+            continue
+        for injection in handler.injections:
             source = injection.source
             given = None if isinstance(source, View | str) else opened.get(source.name)
             if isinstance(given, Foreseeing):
