@@ -23,10 +23,10 @@ def foreseers_of(service: Service, opened: Mapping[str, Opened]) -> Foreseers:
         if handler.many or handler.is_timed:
             continue
         for injection in handler.injections:
-            source = injection.source
-            given = None if isinstance(source, View | str) else opened.get(source.name)
-            if isinstance(given, Foreseeing):
-                found.setdefault(handler, []).append(given)
+            if not isinstance(injection.source, View | str):
+                given = opened[injection.source.name]
+                if isinstance(given, Foreseeing):
+                    found.setdefault(handler, []).append(given)
     return found
 
 
