@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from operator import is_
 from typing import Any, Protocol
 
 from tropism.core.envelope import Envelope
@@ -383,9 +384,7 @@ def _served(packed: list[Any] | None) -> Served | None:
 
 def _are_all(events: Sequence[Any], envelopes: Sequence[Envelope[Any]]) -> bool:
     """Say whether events are those of a call, one by one and in order."""
-    return len(events) == len(envelopes) and all(
-        event is envelope.data for event, envelope in zip(events, envelopes, strict=True)
-    )
+    return len(events) == len(envelopes) and all(map(is_, events, [e.data for e in envelopes]))
 
 
 def _unknown(event: Any) -> InvalidInputError:

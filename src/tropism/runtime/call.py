@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import CoroutineType
 from typing import Any
 
+import msgspec
+
 from tropism.core.codec import Codec
 from tropism.core.envelope import Record, derived_id
 from tropism.core.errors import InvalidInputError
@@ -196,11 +198,11 @@ class Caller:
         events: Sequence[Event],
     ) -> list[tuple[int, Record]]:
         """Return the records of what a resource added: Tropism's own, so it fits its type."""
-        encode, carry, name, source = self._codec.encode, self._carry, handler.name, self._service
+        carry, name, source = self._carry, handler.name, self._service
         bytes_max = self._record_bytes_max
         now_us = None if self._now_us is None else self._now_us()
         records: list[tuple[int, Record]] = []
-        for index, event in zip(indices, events, strict=True):
+        for index, event, data in zip(indices, events, self._encoded(events), strict=True):
             item, kind, ordinal = deliveries[index].item, type(event), ordinals[index]
             cause = item.envelope
             record = Record(
@@ -209,15 +211,24 @@ class Caller:
                 kind.event_topic,
                 key_of(event),
                 item.order_us if now_us is None else now_us,
-                encode(event, checked=False),
+                data,
                 source,
                 carry(cause, name),
             )
-            if len(record.data) > bytes_max:
+            if len(data) > bytes_max:
                 raise _too_large(handler, event, record, bytes_max)
             ordinals[index] = ordinal + 1
             records.append((index, record))
         return records
+
+    def _encoded(self, events: Sequence[Event]) -> list[bytes]:
+        """Return the bytes of events of one type. Raises: InvalidInputError if one cannot be encoded."""
+        try:
+            encode = self._codec.encoder(type(events[0]).event_type)
+            return [encode(event) for event in events]
+        except (KeyError, msgspec.MsgspecError, TypeError, ValueError):
+            # One by one, for what tells which it is, and why.
+            return [self._codec.encode(event, checked=False) for event in events]
 
     def _record(self, handler: Handler, item: Item, ordinal: int, output: Output) -> Record:
         if type(output) is not Output:
