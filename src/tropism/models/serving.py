@@ -170,7 +170,7 @@ class OpenedDecider:
             return None
         monotonic = self._site.platform.clock.monotonic
         began = monotonic()
-        (rollout,) = self._rollouts_for((envelope,), (as_of_us,))
+        rollout = self._rollout_for(envelope.id, as_of_us)
         if rollout is not foreseen.rollout:
             return None
         # In event time, features as of a moment are what they are; live, views may have moved on.
@@ -214,6 +214,15 @@ class OpenedDecider:
         while len(journal) > JOURNAL_KEPT:
             del journal[next(iter(journal))]
         return found
+
+    def _rollout_for(self, event_id: str, as_of_us: int) -> Rollout:
+        """Return who decides on one event, as for many."""
+        known = self._journal.get(event_id) if self._site.live else None
+        if known is None:
+            known = self._unpacked(self._packed_at(as_of_us))
+            if self._site.live:
+                self._journal[event_id] = known
+        return known
 
     def _rollouts_at(self, as_of_us: Sequence[int]) -> list[Rollout]:
         """Return the rollouts of moments."""

@@ -38,7 +38,7 @@ async def foresee(foreseers: Foreseers, admitted: Sequence[tuple[Item, Sequence[
     told: dict[Foreseeing, list[Item]] = {}
     for item, deliveries in admitted:
         for delivery in deliveries:
-            for given in () if delivery.errors else foreseers.get(delivery.handler, ()):
+            for given in () if delivery.attempts else foreseers.get(delivery.handler, ()):
                 told.setdefault(given, []).append(item)
     for given, items in told.items():
         # Alone, an event is asked about as soon as this could be done.

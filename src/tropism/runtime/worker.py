@@ -367,10 +367,10 @@ class Worker:
             self._progress[stream].pass_to(offset)
         for namespace, keys in wanted_states(self._stateful, admitted).items():
             await self._values.load(namespace, keys)
-        if self._delays.admit(until_us):
-            self._committer.poke()
         if self._foreseers and not self._calls.suspects:
             await foresee(self._foreseers, admitted)
+        if self._delays.admit(until_us):
+            self._committer.poke()
         await self._calls.start(admitted, until_us, touched=bool(arrivals))
         moved = until_us > self._frontier_us
         self._frontier_us = max(self._frontier_us, until_us)
