@@ -10,22 +10,18 @@ from tropism.core.errors import InvalidInputError, UnavailableError
 from tropism.core.event import Event
 from tropism.models.artifact import Version
 from tropism.models.asking import Asked, Decision, Group, acting_of, groups_of, made_of, one_made
-from tropism.models.events import DecisionMade, ModelObserved, Rollout, Served
+from tropism.models.events import DecisionMade, ModelObserved, Served
 from tropism.models.foresight import Foresight, are_same
 from tropism.models.loading import Loader
 from tropism.models.model import Model
 from tropism.models.observing import Observer
+from tropism.models.rollouts import Rollouts
 from tropism.models.rows import rows_of, schema_of
 from tropism.runtime.inject import Site, Subject
 from tropism.runtime.patience import patiently
 
-NONE = Rollout()
-
 AWAY = UnavailableError("Cannot load a version: blobs do not answer. It is tried again every second.")
 """What stands for a version that is being waited for."""
-
-JOURNAL_KEPT = 65_536
-"""How many undecided events a worker remembers the rollout of."""
 
 
 class Decider(Protocol):
@@ -90,12 +86,9 @@ class OpenedDecider:
         self._site = site
         self._observer = observer
         self._readers = site.readers(model.feature_views)
-        self._packed: Any = None
-        self._current = NONE
         self._schema = schema_of(model.feature_names)
         self._loader = Loader(site.platform.blobs, observer)
-        self._rollouts: dict[str, Rollout] = {}
-        self._journal: dict[str, Rollout] = {}
+        self._rollouts = Rollouts(model, site)
         self._waiting: list[Asked] = []
         self._flushing: asyncio.Task[None] | None = None
         self._late: dict[Served, list[Asked]] = {}
@@ -113,7 +106,7 @@ class OpenedDecider:
         envelopes = [subject.envelopes[index] for index in indices]
         as_of_us = [subject.as_of_us[index] for index in indices]
         rows = self._rows(envelopes, as_of_us)
-        groups = groups_of(self._rollouts_for(envelopes, as_of_us))
+        groups = groups_of(self._rollouts.of_many(envelopes, as_of_us))
         acting: list[tuple[Served | None, str]] = [(None, "none")] * len(rows)
         for group in groups:
             subjects = [envelopes[place].subject for place in group.places]
@@ -142,7 +135,7 @@ class OpenedDecider:
             return
         try:
             rows = self._rows(envelopes, as_of_us)
-            for group in groups_of(self._rollouts_at(as_of_us)):
+            for group in groups_of(self._rollouts.at(as_of_us)):
                 if self._is_foreseen(group, rows):
                     self._foresight.keep(envelopes, rows, group)
                 elif again:
@@ -170,7 +163,7 @@ class OpenedDecider:
             return None
         monotonic = self._site.platform.clock.monotonic
         began = monotonic()
-        rollout = self._rollout_for(envelope.id, as_of_us)
+        rollout = self._rollouts.of_one(envelope.id, as_of_us)
         if rollout is not foreseen.rollout:
             return None
         # In event time, features as of a moment are what they are; live, views may have moved on.
@@ -202,56 +195,6 @@ class OpenedDecider:
         if self._flushing is None:
             # Its turn comes after all handlers that are ready now have asked.
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
-
-    def _rollouts_for(self, envelopes: Sequence[Envelope[Any]], as_of_us: Sequence[int]) -> list[Rollout]:
-        """Return who decides on events; live, that is who did at the first attempt of each."""
-        found = self._rollouts_at(as_of_us)
-        if not self._site.live:
-            return found
-        journal = self._journal
-        for place, envelope in enumerate(envelopes):
-            found[place] = journal.setdefault(envelope.id, found[place])
-        while len(journal) > JOURNAL_KEPT:
-            del journal[next(iter(journal))]
-        return found
-
-    def _rollout_for(self, event_id: str, as_of_us: int) -> Rollout:
-        """Return who decides on one event, as for many."""
-        known = self._journal.get(event_id) if self._site.live else None
-        if known is None:
-            known = self._unpacked(self._packed_at(as_of_us))
-            if self._site.live:
-                self._journal[event_id] = known
-        return known
-
-    def _rollouts_at(self, as_of_us: Sequence[int]) -> list[Rollout]:
-        """Return the rollouts of moments."""
-        earliest_us, latest_us = min(as_of_us), max(as_of_us)
-        latest = self._packed_at(latest_us)
-        # The newest event at both ends is one and the same, so it is the newest at every moment in between.
-        if earliest_us == latest_us or self._packed_at(earliest_us) is latest:
-            return [self._unpacked(latest)] * len(as_of_us)
-        return [self._unpacked(self._packed_at(at_us)) for at_us in as_of_us]
-
-    def _packed_at(self, as_of_us: int) -> list[Any] | None:
-        packed: list[Any] | None = self._site.reader(self._model.rollouts, as_of_us, None)(
-            self._model.name
-        ).rollout
-        return packed
-
-    def _unpacked(self, packed: list[Any] | None) -> Rollout:
-        if packed is None:
-            return NONE
-        if packed is self._packed:
-            return self._current
-        known = self._rollouts.get(key := repr(packed))
-        if known is None:
-            champion, challenger, previous, share = packed
-            known = self._rollouts[key] = Rollout(
-                _served(champion), _served(challenger), share, _served(previous)
-            )
-        self._packed, self._current = packed, known
-        return known
 
     async def _flush(self) -> None:
         there = 0
@@ -369,8 +312,7 @@ class OpenedDecider:
     ) -> tuple[Mapping[str, bytes | None], Sequence[tuple[int, Event]]]:
         """Count the decisions being committed into their windows, and publish the windows that ended."""
         made = [event for event in enlisted if isinstance(event, DecisionMade)]
-        for decision in made:
-            self._journal.pop(decision.input_id, None)
+        self._rollouts.forget(made)
         now_us = self._site.platform.clock.now_us() if frontier_us is None else frontier_us
         windows: list[ModelObserved] = self._observer.observe(made, now_us)
         if not made and not windows:
@@ -385,10 +327,6 @@ async def open_decider(model: Model, site: Site) -> OpenedDecider:
     if stored is not None:
         observer.unpack(stored)
     return OpenedDecider(model, site, observer)
-
-
-def _served(packed: list[Any] | None) -> Served | None:
-    return None if packed is None else Served(packed[0], packed[1])
 
 
 def _are_all(events: Sequence[Any], envelopes: Sequence[Envelope[Any]]) -> bool:

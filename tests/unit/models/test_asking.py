@@ -1,13 +1,17 @@
 """Decisions of many rows are made at once, and none of them shows it."""
 
+import asyncio
 import math
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.models.test_deciding import MODEL, Asked
+from tests.unit.models.test_deciding import MODEL, Asked, Says, app_of, promoted, put
 
+from tropism import testing
 from tropism.core.envelope import Envelope
+from tropism.core.time import hours, instant_us, moment, to_us
 from tropism.models.asking import Asked as Asking
 from tropism.models.asking import acting_of, groups_of, made_of, one_made, unsound
 from tropism.models.events import DecisionMade, Rollout, Served
@@ -71,6 +75,25 @@ def test_many_rows_are_decided_as_each_of_them_byte_for_byte(data):
     made = made_of(MODEL, "sch", asked, 7)
     found = repr(made) if isinstance(made, Exception) else [msgspec.json.encode(each) for each in made]
     assert found == singly(asked, rollouts)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_each_event_of_a_batch_is_decided_by_who_held_at_its_own_moment(many):
+    """Also where the first and the last are decided by the same, and others in between."""
+
+    async def run():
+        async with testing.run(app_of(many=many)) as t:
+            one, two = await put(t, 1, Says(0.1)), await put(t, 2, Says(0.2))
+            begin_us = instant_us(t.now) + to_us(hours(2))
+            for hour, served in ((-2, one), (1, two), (2, one)):
+                await t.publish(promoted(t, Rollout(served), begin_us + to_us(hours(1)) * hour))
+            for minute in range(5, 180, 10):
+                at = moment(begin_us + minute * 60_000_000)
+                await t.publish(Asked(id=f"{minute // 60}/{minute}", x=0.5), at=at)
+            await t.advance(hours=6)
+            return {(e.event.subject[0], e.event.version) for e in t.all(DecisionMade)}
+
+    assert asyncio.run(run()) == {("0", 1), ("1", 2), ("2", 1)}
 
 
 @settings(max_examples=100, deadline=None)
