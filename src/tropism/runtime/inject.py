@@ -77,8 +77,7 @@ class State(Generic[T]):
         return name
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True, eq=False):
     """What a resource is told about the call it is injected into: one event, or those of a batch."""
 
     envelopes: Sequence[Envelope[Any]]
