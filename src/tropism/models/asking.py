@@ -42,8 +42,9 @@ class Group:
         """What versions say of the rows; who is not here was not asked."""
 
     def outputs(self) -> list[tuple[int, str, Said]]:
-        """Return what the versions say, with their numbers, also as text."""
-        return [(served.version, str(served.version), said) for served, said in self.said.items()]
+        """Return what the versions say, with their numbers, also as text: always in the same order."""
+        arms = [(arm.version, self.said.get(arm)) for arm in self.arms]
+        return [(version, str(version), said) for version, said in arms if said is not None]
 
     @property
     def arms(self) -> tuple[Served, ...]:
