@@ -97,6 +97,10 @@ class Codec:
         """Return what decodes payloads of a known type; it raises what msgspec does."""
         return self._forms[event_type].decode
 
+    def encoder(self, event_type: str) -> Callable[[Any], bytes]:
+        """Return what encodes payloads of a known type, unchecked; it raises what msgspec does."""
+        return self._forms[event_type].encode
+
     def envelope(self, record: Record) -> Envelope[Any]:
         """Return a record with its payload typed."""
         return Envelope(

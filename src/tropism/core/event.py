@@ -27,7 +27,12 @@ if TYPE_CHECKING:
         event_upcasts: ClassVar[tuple[Upcast, ...]]
 
         def __init_subclass__(
-            cls, *, type: str | None = None, key: str | None = None, upcasts: Sequence[Upcast] = ()
+            cls,
+            *,
+            type: str | None = None,
+            key: str | None = None,
+            upcasts: Sequence[Upcast] = (),
+            gc: bool = True,
         ) -> None: ...
 
 else:

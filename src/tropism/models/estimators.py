@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tropism.core.errors import InvalidInputError
 from tropism.models.rows import Predictor, Rows, TrainingRows, number_of
+from tropism.models.tree_masks import TreeMasks
 from tropism.models.trees import FlatTrees, flat_trees
 
 CATEGORIES_MAX = 254
@@ -120,7 +121,7 @@ class Classifier:
             return self._outputs(matrix)
 
     @cached_property
-    def _trees(self) -> FlatTrees | None:
+    def _trees(self) -> FlatTrees | TreeMasks | None:
         return flat_trees(self.estimator)
 
     def __getstate__(self) -> dict[str, Any]:

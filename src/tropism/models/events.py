@@ -34,7 +34,7 @@ class Rollout(msgspec.Struct, frozen=True):
     previous: Served | None = None
 
 
-class DecisionMade(Event, type="decisions.made.v1", key="subject"):
+class DecisionMade(Event, type="decisions.made.v1", key="subject", gc=False):
     """What a model decided on an input, from which features, and what the other versions would have.
 
     ``version`` is 0 and ``output`` None while there is no version yet. ``others`` maps the versions that

@@ -45,6 +45,13 @@ class Loader:
             del self._versions[next(iter(self._versions))]
         return known
 
+    def loaded(self, served: Served) -> Version | None:
+        """Return a version if it is at hand."""
+        known = self._versions.pop(served, None)
+        if known is not None:
+            self._versions[served] = known
+        return known
+
     def _note(self, served: Served, as_of_us: int, error: Exception) -> None:
         self._failed[served] = as_of_us, error
         if len(self._failed) > VERSIONS_KEPT:

@@ -1,5 +1,6 @@
 """What versions see and say, window by window, in constant memory."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -57,13 +58,18 @@ class Observer:
 
     def observe(self, decisions: Sequence[DecisionMade], until_us: int) -> list[ModelObserved]:
         """Count decisions into their windows; return the windows that have ended by an instant."""
-        groups: dict[tuple[int, int], list[DecisionMade]] = {}
-        for made in decisions:
-            place = made.decided_us - made.decided_us % self._window_us, made.version
-            if made.version in self._references or place in self._windows:
-                groups.setdefault(place, []).append(made)
-        for place, group in groups.items():
-            self._count(place, group)
+        window_us = self._window_us
+        places = [(made.decided_us - made.decided_us % window_us, made.version) for made in decisions]
+        # In the order of their first decision; mostly there is one.
+        for place in dict.fromkeys(places):
+            if place[1] in self._references or place in self._windows:
+                whole = places.count(place) == len(places)
+                self._count(
+                    place,
+                    decisions
+                    if whole
+                    else [m for m, at in zip(decisions, places, strict=True) if at == place],
+                )
         ended = sorted(p for p in self._windows if p[0] + self._window_us <= until_us)
         return [self._observed(self._windows.pop(place)) for place in ended]
 
@@ -75,7 +81,7 @@ class Observer:
             start_us,
             self._seen(window.features, [made.features for made in group]),
             window.outputs.observe([made.output for made in group]),
-            window.latency.observe([made.latency_us / MICROSECONDS for made in group]),
+            window.latency.observe_counted(_latencies(group)),
         )
 
     def _seen(self, sketch: FeatureSketch, features: Sequence[list[Any]]) -> FeatureSketch:
@@ -113,6 +119,12 @@ class Observer:
         stored = msgspec.msgpack.decode(data, type=_Stored)
         self._references = stored.references
         self._windows = {(window.start_us, window.version): window for window in stored.windows}
+
+
+def _latencies(group: Sequence[DecisionMade]) -> dict[float, int]:
+    """Return how many decisions took how many seconds: those of one call took the same."""
+    counted = Counter([made.latency_us for made in group])
+    return {latency_us / MICROSECONDS: count for latency_us, count in counted.items()}
 
 
 def _usable(sketch: FeatureSketch, features: Sequence[list[Any]]) -> list[list[Any]]:

@@ -8,8 +8,8 @@ import msgspec
 from tropism.core.envelope import Record
 from tropism.core.errors import NotFoundError
 from tropism.core.event import Event
+from tropism.models.asking import Decision
 from tropism.models.events import DecisionMade, ModelObserved
-from tropism.models.serving import Decision
 from tropism.ports.state import State
 from tropism.runtime.inject import Opened, Site, Subject
 from tropism.runtime.replay.prepared import recorded_namespace
@@ -85,8 +85,8 @@ class _Again:
         asked = [self._subject.envelopes[index].id for index in fresh]
         found = await self._state.get(recorded_namespace(self._name), asked) if asked else ()
         made = [self._made(id, data) for id, data in zip(asked, found, strict=True)]
+        self._subject.enlist(fresh, made)
         for index, each in zip(fresh, made, strict=True):
-            self._subject.enlist(index, each)
             self._told[index] = Decision(each.output, each.act, each.version, each.arm)
         return [self._told[index] for index in indices]
 

@@ -1,43 +1,27 @@
 """Deciding: features as of the event, one prediction for all who ask at once, and a record of each."""
 
 import asyncio
-import math
 from collections.abc import Mapping, Sequence
+from operator import is_
 from typing import Any, Protocol
 
-import msgspec
-
+from tropism.core.envelope import Envelope
 from tropism.core.errors import InvalidInputError, UnavailableError
 from tropism.core.event import Event
-from tropism.core.partition import partition_of
 from tropism.models.artifact import Version
-from tropism.models.events import DecisionMade, ModelObserved, Rollout, Served
+from tropism.models.asking import Asked, Decision, Group, acting_of, groups_of, made_of, one_made
+from tropism.models.events import DecisionMade, ModelObserved, Served
+from tropism.models.foresight import Foresight, are_same
 from tropism.models.loading import Loader
 from tropism.models.model import Model
 from tropism.models.observing import Observer
+from tropism.models.rollouts import Rollouts
 from tropism.models.rows import rows_of, schema_of
 from tropism.runtime.inject import Site, Subject
 from tropism.runtime.patience import patiently
 
-NONE = Rollout()
-
 AWAY = UnavailableError("Cannot load a version: blobs do not answer. It is tried again every second.")
 """What stands for a version that is being waited for."""
-
-JOURNAL_KEPT = 65_536
-"""How many undecided events a worker remembers the rollout of."""
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """What a model says about an input: its output, and whether its policy acts on it.
-
-    ``output`` is None while no version is trained; then ``act`` is False.
-    """
-
-    output: float | None
-    act: bool
-    version: int
-    arm: str
 
 
 class Decider(Protocol):
@@ -52,40 +36,6 @@ class Decider(Protocol):
         ...
 
 
-class _Asked:
-    """Rows of one call to decide on, and where the answers go."""
-
-    __slots__ = ("acting", "answer", "asked", "indices", "rollouts", "rows", "said", "subject")
-
-    def __init__(
-        self, subject: Subject, indices: list[int], asked: float, answer: asyncio.Future[list[Decision]]
-    ) -> None:
-        self.subject = subject
-        self.indices = indices
-        self.asked = asked
-        self.answer = answer
-        self.rows: list[tuple[Any, ...]] = []
-        self.rollouts: list[Rollout] = []
-        self.acting: list[tuple[Served | None, str]] = []
-        """A row, the version that acts, and its arm."""
-        self.said: list[dict[int, float | Exception]] = []
-        """A row, per version that was asked, its output, or why it gave none."""
-
-    def wanted(self) -> dict[Served, bool]:
-        """Return the versions that are to say something, and whether one of them acts."""
-        arms: dict[Served, bool] = {}
-        before: Rollout | None = None
-        for rollout, (actor, _) in zip(self.rollouts, self.acting, strict=True):
-            if rollout is not before:
-                before = rollout
-                for arm in (rollout.champion, rollout.challenger, rollout.previous):
-                    if arm is not None:
-                        arms.setdefault(arm, False)
-            if actor is not None:
-                arms[actor] = True
-        return arms
-
-
 class _Decide:
     """A model as of the events of one call. Who asks twice about one event is told the same."""
 
@@ -98,11 +48,22 @@ class _Decide:
         self._answers: dict[int, Decision] = {}
 
     async def __call__(self, event: Any) -> Decision:
+        envelopes = self._subject.envelopes
+        if len(envelopes) == 1 and event is envelopes[0].data:
+            known = self._answers.get(0) or self._decider.ask_foreseen(self._subject)
+            if known is not None:
+                self._answers[0] = known
+                return known
         return (await self.each((event,)))[0]
 
     async def each(self, events: Sequence[Any]) -> Sequence[Decision]:
+        envelopes = self._subject.envelopes
+        if not self._answers and _are_all(events, envelopes):
+            decisions = await self._decider.ask(self._subject, range(len(envelopes)))
+            self._answers.update(enumerate(decisions))
+            return decisions
         if self._places is None:
-            self._places = {id(e.data): index for index, e in enumerate(self._subject.envelopes)}
+            self._places = {id(e.data): index for index, e in enumerate(envelopes)}
         indices = [self._index(event) for event in events]
         fresh = [index for index in dict.fromkeys(indices) if index not in self._answers]
         if fresh:
@@ -125,67 +86,115 @@ class OpenedDecider:
         self._site = site
         self._observer = observer
         self._readers = site.readers(model.feature_views)
-        self._packed: Any = None
-        self._current = NONE
         self._schema = schema_of(model.feature_names)
         self._loader = Loader(site.platform.blobs, observer)
-        self._rollouts: dict[str, Rollout] = {}
-        self._journal: dict[str, Rollout] = {}
-        self._waiting: list[_Asked] = []
+        self._rollouts = Rollouts(model, site)
+        self._waiting: list[Asked] = []
         self._flushing: asyncio.Task[None] | None = None
-        self._late: dict[Served, list[_Asked]] = {}
+        self._late: dict[Served, list[Asked]] = {}
         self._fetching: set[asyncio.Task[None]] = set()
+        self._foresight = Foresight()
 
     def bind(self, subject: Subject) -> Decider:
         """Return the model as of the events of one call."""
         return _Decide(self, subject)
 
-    def ask(self, subject: Subject, indices: list[int]) -> asyncio.Future[list[Decision]]:
+    def ask(self, subject: Subject, indices: Sequence[int]) -> asyncio.Future[Sequence[Decision]]:
         """Return the decisions to come on some events of a call."""
         loop = asyncio.get_running_loop()
-        asked = _Asked(subject, indices, self._site.platform.clock.monotonic(), loop.create_future())
-        features, readers_at = self._model.features, self._readers.at
-        for index in indices:
-            envelope, as_of_us = subject.envelopes[index], subject.as_of_us[index]
-            readers = readers_at(as_of_us, envelope.subject)
-            asked.rows.append(features(envelope.data, **readers))
-            rollout = self._rollout(envelope.id, as_of_us)
-            asked.rollouts.append(rollout)
-            asked.acting.append(self._acting(rollout, envelope.subject))
+        began = self._site.platform.clock.monotonic()
+        envelopes = [subject.envelopes[index] for index in indices]
+        as_of_us = [subject.as_of_us[index] for index in indices]
+        rows = self._rows(envelopes, as_of_us)
+        groups = groups_of(self._rollouts.of_many(envelopes, as_of_us))
+        acting: list[tuple[Served | None, str]] = [(None, "none")] * len(rows)
+        for group in groups:
+            subjects = [envelopes[place].subject for place in group.places]
+            found = acting_of(self._model.name, group.rollout, subjects)
+            for place, actor in zip(group.places, found, strict=True):
+                acting[place] = actor
+        asked = Asked(subject, indices, rows, acting, groups, began, loop.create_future())
         self._enqueue((asked,))
         return asked.answer
 
-    def _enqueue(self, several: Sequence[_Asked]) -> None:
+    def foresee(self, envelopes: Sequence[Envelope[Any]], as_of_us: Sequence[int]) -> None:
+        """Find out now what versions say of events that are about to be handled.
+
+        What fails here is left to the handler's own call, which is then told why.
+        """
+        if not self._foresight.is_worth_it(len(envelopes)):
+            return
+        kind = self._model.decides_on
+        if not all(isinstance(envelope.data, kind) for envelope in envelopes):
+            fit = [place for place, envelope in enumerate(envelopes) if isinstance(envelope.data, kind)]
+            envelopes, as_of_us = [envelopes[place] for place in fit], [as_of_us[place] for place in fit]
+        self._foresee(envelopes, as_of_us, again=True)
+
+    def _foresee(self, envelopes: Sequence[Envelope[Any]], as_of_us: Sequence[int], *, again: bool) -> None:
+        if not envelopes:
+            return
+        try:
+            rows = self._rows(envelopes, as_of_us)
+            for group in groups_of(self._rollouts.at(as_of_us)):
+                if self._is_foreseen(group, rows):
+                    self._foresight.keep(envelopes, rows, group)
+                elif again:
+                    self._foresight.put_off(envelopes, as_of_us, group)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 (features and predictors may raise anything, also in extensions)
+            return
+
+    def _is_foreseen(self, group: Group, rows: Sequence[tuple[Any, ...]]) -> bool:
+        """Let all versions of a group say something of its rows; say whether they could."""
+        some = rows_of(self._model.feature_names, [rows[place] for place in group.places])
+        for arm in group.arms:
+            version = self._loader.loaded(arm)
+            if version is None:
+                return False
+            group.said[arm] = version.predict(some)
+        return True
+
+    def ask_foreseen(self, subject: Subject) -> Decision | None:
+        """Return the decision on the event of a call, if what it is to say is known by now."""
+        envelope, as_of_us = subject.envelopes[0], subject.as_of_us[0]
+        foreseen = self._foresight.take(envelope)
+        if foreseen is None:
+            return None
+        monotonic = self._site.platform.clock.monotonic
+        began = monotonic()
+        rollout = self._rollouts.of_one(envelope.id, as_of_us)
+        if rollout is not foreseen.rollout:
+            return None
+        # In event time, features as of a moment are what they are; live, views may have moved on.
+        (row,) = self._rows((envelope,), (as_of_us,)) if self._site.live else (foreseen.row,)
+        if row is not foreseen.row and not are_same(row, foreseen.row):
+            return None
+        (acting,) = acting_of(self._model.name, rollout, (envelope.subject,))
+        latency_us = int((monotonic() - began) * 1e6)
+        said, at = foreseen.said, foreseen.at
+        made = one_made(self._model, self._schema, envelope, as_of_us, row, acting, said, at, latency_us)
+        if not isinstance(made, DecisionMade):
+            return None
+        subject.enlist((0,), (made,))
+        return Decision(made.output, made.act, made.version, made.arm)
+
+    def _rows(self, envelopes: Sequence[Envelope[Any]], as_of_us: Sequence[int]) -> list[tuple[Any, ...]]:
+        """Return the features of events, each as of its moment."""
+        features = self._model.features
+        if not self._model.feature_views:
+            return [features(envelope.data) for envelope in envelopes]
+        readers_at = self._readers.at
+        return [
+            features(envelope.data, **readers_at(at_us, envelope.subject))
+            for envelope, at_us in zip(envelopes, as_of_us, strict=True)
+        ]
+
+    def _enqueue(self, several: Sequence[Asked]) -> None:
         self._waiting.extend(several)
         if self._flushing is None:
             # Its turn comes after all handlers that are ready now have asked.
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
-
-    def _rollout(self, event_id: str, as_of_us: int) -> Rollout:
-        """Return who decides on an event; live, that is who did at its first attempt."""
-        if not self._site.live:
-            return self._rollout_at(as_of_us)
-        known = self._journal.get(event_id)
-        if known is None:
-            known = self._journal[event_id] = self._rollout_at(as_of_us)
-            if len(self._journal) > JOURNAL_KEPT:
-                del self._journal[next(iter(self._journal))]
-        return known
-
-    def _rollout_at(self, as_of_us: int) -> Rollout:
-        packed = self._site.reader(self._model.rollouts, as_of_us, None)(self._model.name).rollout
-        if packed is None:
-            return NONE
-        if packed is self._packed:
-            return self._current
-        known = self._rollouts.get(key := repr(packed))
-        if known is None:
-            champion, challenger, previous, share = packed
-            known = self._rollouts[key] = Rollout(
-                _served(champion), _served(challenger), share, _served(previous)
-            )
-        self._packed, self._current = packed, known
-        return known
 
     async def _flush(self) -> None:
         there = 0
@@ -199,12 +208,14 @@ class OpenedDecider:
             if self._late or any(isinstance(each, UnavailableError) for each in found.values()):
                 waiting = [asked for asked in waiting if not self._is_late(asked, found)]
             self._predict(waiting, found)
+            if late := self._foresight.taken_up():
+                self._foresee(*zip(*late, strict=True), again=False)
         except Exception as error:  # noqa: BLE001 (whoever asked is told)
             for asked in waiting:
                 if not asked.answer.done():
                     asked.answer.set_exception(error)
 
-    async def _found(self, waiting: Sequence[_Asked]) -> dict[Served, Version | Exception]:
+    async def _found(self, waiting: Sequence[Asked]) -> dict[Served, Version | Exception]:
         """Return the versions that are wanted, or why they cannot be loaded."""
         wanted: dict[Served, bool] = {}
         for asked in waiting:
@@ -216,7 +227,7 @@ class OpenedDecider:
             for served, acts in wanted.items()
         }
 
-    def _is_late(self, asked: _Asked, found: Mapping[Served, Version | Exception]) -> bool:
+    def _is_late(self, asked: Asked, found: Mapping[Served, Version | Exception]) -> bool:
         """Put a call aside if a version that it must have is away. Say whether it is.
 
         In event time it must have all: what is on record may not depend on when blobs answer. Live, those
@@ -251,24 +262,23 @@ class OpenedDecider:
         if again := [asked for asked in late if not asked.answer.done()]:
             self._enqueue(again)
 
-    def _predict(self, ready: Sequence[_Asked], found: Mapping[Served, Version | Exception]) -> None:
+    def _predict(self, ready: Sequence[Asked], found: Mapping[Served, Version | Exception]) -> None:
         """Let every version that is wanted say something of all rows that want it, in one call."""
-        wanted: dict[Served, tuple[list[tuple[Any, ...]], list[dict[int, float | Exception]]]] = {}
+        wanted: dict[Served, list[tuple[Asked, Group]]] = {}
         for asked in ready:
-            for row, rollout in zip(asked.rows, asked.rollouts, strict=True):
-                said: dict[int, float | Exception] = {}
-                asked.said.append(said)
-                for arm in (rollout.champion, rollout.challenger, rollout.previous):
-                    if arm is not None:
-                        rows, slots = wanted.setdefault(arm, ([], []))
-                        rows.append(row)
-                        slots.append(said)
-        for served, (rows, slots) in wanted.items():
+            for group in asked.groups:
+                for arm in group.arms:
+                    wanted.setdefault(arm, []).append((asked, group))
+        for served, askers in wanted.items():
             version = found[served]
             if isinstance(version, UnavailableError):
                 continue  # it is not asked: that blobs are away says nothing of it
-            for said, output in zip(slots, self._said(version, rows), strict=True):
-                said[served.version] = output
+            rows = [asked.rows[place] for asked, group in askers for place in group.places]
+            outputs, start = self._said(version, rows), 0
+            for _, group in askers:
+                stop = start + len(group.places)
+                group.said[served] = outputs[start:stop]
+                start = stop
         for asked in ready:
             self._answer(asked)
 
@@ -286,67 +296,23 @@ class OpenedDecider:
         middle = len(rows) // 2
         return [*self._said(version, rows[:middle]), *self._said(version, rows[middle:])]
 
-    def _acting(self, rollout: Rollout, subject: str) -> tuple[Served | None, str]:
-        if rollout.challenger is not None and rollout.canary_share > 0:
-            # By its number, not by its bytes: those may differ between two equal trainings.
-            place = partition_of(f"{self._model.name}@{rollout.challenger.version}/{subject}", 10_000)
-            if place < rollout.canary_share * 10_000:
-                return rollout.challenger, "canary"
-        return rollout.champion, "champion" if rollout.champion is not None else "none"
-
-    def _answer(self, asked: _Asked) -> None:
+    def _answer(self, asked: Asked) -> None:
         if asked.answer.done():
             return
         latency_us = int((self._site.platform.clock.monotonic() - asked.asked) * 1e6)
-        decisions: list[Decision] = []
-        made: list[DecisionMade] = []
-        for place in range(len(asked.indices)):
-            event = self._made(asked, place, latency_us)
-            if isinstance(event, Exception):
-                asked.answer.set_exception(event)
-                return
-            made.append(event)
-            decisions.append(Decision(event.output, event.act, event.version, event.arm))
-        for index, event in zip(asked.indices, made, strict=True):
-            asked.subject.enlist(index, event)
-        asked.answer.set_result(decisions)
-
-    def _made(self, asked: _Asked, place: int, latency_us: int) -> DecisionMade | Exception:
-        index, model = asked.indices[place], self._model
-        envelope, (acting, arm) = asked.subject.envelopes[index], asked.acting[place]
-        number = 0 if acting is None else acting.version
-        output: float | None = None
-        others: dict[str, float | None] = {}
-        for version, each in asked.said[place].items():
-            checked = _checked(model.name, version, each, asked.rollouts[place])
-            if version != number:
-                others[str(version)] = None if isinstance(checked, Exception) else checked
-            elif isinstance(checked, Exception):
-                return checked
-            else:
-                output = checked
-        return DecisionMade(
-            model=model.name,
-            subject=envelope.subject,
-            input_id=envelope.id,
-            decided_us=asked.subject.as_of_us[index],
-            version=number,
-            arm=arm,
-            output=output,
-            act=output is not None and output >= model.policy.act_at,
-            schema=self._schema,
-            features=list(asked.rows[place]),
-            others=others,
-            latency_us=latency_us,
-        )
+        made = made_of(self._model, self._schema, asked, latency_us)
+        if isinstance(made, Exception):
+            asked.answer.set_exception(made)
+            return
+        asked.subject.enlist(asked.indices, made)
+        asked.answer.set_result([Decision(e.output, e.act, e.version, e.arm) for e in made])
 
     def commit(
         self, enlisted: Sequence[Event], frontier_us: int | None
     ) -> tuple[Mapping[str, bytes | None], Sequence[tuple[int, Event]]]:
         """Count the decisions being committed into their windows, and publish the windows that ended."""
         made = [event for event in enlisted if isinstance(event, DecisionMade)]
-        for decision in made:
-            self._journal.pop(decision.input_id, None)
+        self._rollouts.forget(made)
         now_us = self._site.platform.clock.now_us() if frontier_us is None else frontier_us
         windows: list[ModelObserved] = self._observer.observe(made, now_us)
         if not made and not windows:
@@ -363,26 +329,9 @@ async def open_decider(model: Model, site: Site) -> OpenedDecider:
     return OpenedDecider(model, site, observer)
 
 
-def _served(packed: list[Any] | None) -> Served | None:
-    return None if packed is None else Served(packed[0], packed[1])
-
-
-def _checked(model: str, version: int, said: float | Exception, rollout: Rollout) -> float | Exception:
-    if isinstance(said, Exception) or (math.isfinite(said) and 0.0 <= said <= 1.0):
-        return said
-    return InvalidInputError(
-        f"Cannot decide with {model}@{version}: its output is {said!r}, which is no probability. "
-        + _remedy(model, version, rollout)
-    )
-
-
-def _remedy(model: str, version: int, rollout: Rollout) -> str:
-    """Return which order lets another version decide."""
-    if rollout.champion is None or rollout.champion.version != version:
-        return f"End its canary with 'tropism models rollback {model}'."
-    if rollout.canary_share == 0 and rollout.previous is not None:
-        return f"Roll it back with 'tropism models rollback {model}'."
-    return f"Let another one decide with 'tropism models promote {model}@N'."
+def _are_all(events: Sequence[Any], envelopes: Sequence[Envelope[Any]]) -> bool:
+    """Say whether events are those of a call, one by one and in order."""
+    return len(events) == len(envelopes) and all(map(is_, events, [e.data for e in envelopes]))
 
 
 def _unknown(event: Any) -> InvalidInputError:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import CoroutineType
 from typing import Any
 
+import msgspec
+
 from tropism.core.codec import Codec
 from tropism.core.envelope import Envelope, Record, derived_id
 from tropism.core.errors import InvalidInputError
@@ -27,6 +29,10 @@ def _forget(_: Expired) -> None:
 
 FORGET = Handler("forget", _forget, (Expired,), Shape.ONE, (), ())
 """What meets a state that expires, where the service has no handler for it."""
+
+
+Enlisted = tuple[Sequence[int], Sequence[Event], str]
+"""Events that a resource added to the commits of some deliveries, by their places, and its name."""
 
 
 class Caller:
@@ -119,7 +125,7 @@ class Caller:
             item.writes.extend(writes)
 
     async def _call(self, handler: Handler, deliveries: Sequence[Delivery]) -> None:
-        enlisted: list[tuple[int, Event, str]] = []
+        enlisted: list[Enlisted] = []
         ends: list[Callable[[], Sequence[Write]]] = []
         states: list[tuple[Injection, State[Any]]] = []
         arguments: dict[str, Any] = {}
@@ -136,7 +142,8 @@ class Caller:
         outputs = await _outputs(handler, result)
         records = self._records(handler, deliveries, enlisted, outputs)
         writes = [w for injection, state in states for w in self._writes(injection, state, deliveries)]
-        if len(deliveries) > 1:
+        if len(deliveries) > 1 and (outputs or states or ends):
+            # What resources enlisted stands for itself, event by event.
             _join(deliveries, whole=any(output.by is None for output in outputs))
         for end in ends:
             deliveries[0].item.writes.extend(end())
@@ -145,13 +152,14 @@ class Caller:
     def _keep(
         self,
         deliveries: Sequence[Delivery],
-        enlisted: Sequence[tuple[int, Event, str]],
+        enlisted: Sequence[Enlisted],
         records: Sequence[tuple[int, Record]],
         writes: Sequence[tuple[int, Write]],
     ) -> None:
         """Add what a call gave to its items."""
-        for index, event, resource in enlisted:
-            deliveries[index].item.enlisted.append((resource, event))
+        for indices, events, resource in enlisted:
+            for index, event in zip(indices, events, strict=True):
+                deliveries[index].item.enlisted.append((resource, event))
         for index, record in records:
             deliveries[index].item.outputs.append(record)
         if writes:
@@ -182,7 +190,7 @@ class Caller:
         self,
         injection: Injection,
         deliveries: Sequence[Delivery],
-        enlisted: list[tuple[int, Event, str]],
+        enlisted: list[Enlisted],
         ends: list[Callable[[], Sequence[Write]]],
     ) -> Any:
         source = injection.source
@@ -193,7 +201,7 @@ class Caller:
             Subject(
                 [d.item.envelope for d in deliveries],
                 [d.item.as_of_us for d in deliveries],
-                lambda index, event: enlisted.append((index, event, name)),
+                lambda indices, events: enlisted.append((indices, events, name)),
                 deliveries[0].handler.name,
                 deliveries[0].handler.provider,
                 ends.append,
@@ -209,19 +217,13 @@ class Caller:
         self,
         handler: Handler,
         deliveries: Sequence[Delivery],
-        enlisted: Sequence[tuple[int, Event, str]],
+        enlisted: Sequence[Enlisted],
         outputs: Sequence[Output],
     ) -> list[tuple[int, Record]]:
         ordinals = [0] * len(deliveries)
         records: list[tuple[int, Record]] = []
-        for index, event, _ in enlisted:
-            # What a resource added is Tropism's own, so it fits its type.
-            data = self._codec.encode(event, checked=False)
-            record = self._new(handler, deliveries[index].item, ordinals[index], event, data)
-            if len(data) > self._record_bytes_max:
-                raise _too_large(handler, event, record, self._record_bytes_max)
-            records.append((index, record))
-            ordinals[index] += 1
+        for indices, events, _ in enlisted:
+            records += self._added(handler, deliveries, ordinals, indices, events)
         if not outputs:
             return records
         places = _places(handler, deliveries) if len(deliveries) > 1 else {}
@@ -231,6 +233,47 @@ class Caller:
             records.append((index, self._record(handler, deliveries[index].item, ordinals[index], output)))
             ordinals[index] += 1
         return records
+
+    def _added(
+        self,
+        handler: Handler,
+        deliveries: Sequence[Delivery],
+        ordinals: list[int],
+        indices: Sequence[int],
+        events: Sequence[Event],
+    ) -> list[tuple[int, Record]]:
+        """Return the records of what a resource added: Tropism's own, so it fits its type."""
+        carry, name, source = self._carry, handler.name, self._service
+        bytes_max = self._record_bytes_max
+        now_us = None if self._now_us is None else self._now_us()
+        records: list[tuple[int, Record]] = []
+        for index, event, data in zip(indices, events, self._encoded(events), strict=True):
+            item, kind, ordinal = deliveries[index].item, type(event), ordinals[index]
+            cause = item.envelope
+            record = Record(
+                derived_id(cause.id, name, ordinal, cause.time_us),
+                kind.event_type,
+                kind.event_topic,
+                key_of(event),
+                item.order_us if now_us is None else now_us,
+                data,
+                source,
+                carry(cause, name),
+            )
+            if len(data) > bytes_max:
+                raise _too_large(handler, event, record, bytes_max)
+            ordinals[index] = ordinal + 1
+            records.append((index, record))
+        return records
+
+    def _encoded(self, events: Sequence[Event]) -> list[bytes]:
+        """Return the bytes of events of one type. Raises: InvalidInputError if one cannot be encoded."""
+        try:
+            encode = self._codec.encoder(type(events[0]).event_type)
+            return [encode(event) for event in events]
+        except (KeyError, msgspec.MsgspecError, TypeError, ValueError):
+            # One by one, for what tells which it is, and why.
+            return [self._codec.encode(event, checked=False) for event in events]
 
     def _record(self, handler: Handler, item: Item, ordinal: int, output: Output) -> Record:
         if type(output) is not Output:

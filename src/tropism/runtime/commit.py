@@ -340,7 +340,7 @@ def in_order_per_key(items: list[Item]) -> tuple[list[Item], list[Item]]:
     What is tied to something unfinished waits with it; a later event of its key saw its state, and must not
     be stored before it.
     """
-    if all(item.bond is None for item in items):
+    if all(map(_is_finished, items)):
         return items, []
     late: set[int] = set()
     before = -1

@@ -77,14 +77,13 @@ class State(Generic[T]):
         return name
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True, eq=False):
     """What a resource is told about the call it is injected into: one event, or those of a batch."""
 
     envelopes: Sequence[Envelope[Any]]
     as_of_us: Sequence[int]
-    enlist: Callable[[int, Event], None]
-    """Adds an event to the commit of the n-th envelope."""
+    enlist: Callable[[Sequence[int], Sequence[Event]], None]
+    """Adds events of one type to the commits of the n-th envelopes: one each."""
     handler: str
     provider: Provider | None
     """What the handler calls: it has its turn there while it runs."""
@@ -142,6 +141,15 @@ class Closing(Protocol):
 
     async def close(self) -> None:
         """Give it back."""
+        ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A resource that gets ready for events which handlers are about to ask it about."""
+
+    def foresee(self, envelopes: Sequence[Envelope[Any]], as_of_us: Sequence[int]) -> None:
+        """Get ready for events, each as of its moment. Whatever fails shows when a handler asks."""
         ...
 
 

@@ -103,6 +103,7 @@ class Lanes:
 
     def add(self, deliveries: Sequence[Delivery]) -> None:
         """Put deliveries behind those of their lanes, and start what can start."""
+        self._waiting.clear()  # whose calls wait shows anew
         if not self._batches:
             # In front or not shows when their turn comes.
             self._fronts.extend(deliveries)

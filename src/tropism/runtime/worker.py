@@ -18,6 +18,7 @@ from tropism.runtime.commit import Committer
 from tropism.runtime.cursor import Cursor, Fed, Place, Progress, cursor_of, fed_places
 from tropism.runtime.delays import open_delays, sooner
 from tropism.runtime.expiring import Expiring
+from tropism.runtime.foreseeing import foresee, foreseers_of
 from tropism.runtime.gates import Gates
 from tropism.runtime.intake import Intake, least
 from tropism.runtime.journal import Journal
@@ -149,6 +150,7 @@ class Worker:
             gates=self._gates,
             lanes=self._lanes,
         )
+        self._foreseers = foreseers_of(self.service, self.opened)
 
     def _open_admission(self, cursor: Cursor, known_us: int | None) -> None:
         self._leaving = Leaving(self.service.name, self._platform, self.letters.buried)
@@ -373,6 +375,8 @@ class Worker:
         called = [each for _, some in admitted for each in some] if plain is None else plain
         for namespace, keys in wanted_states(self._stateful, called).items():
             await self._values.load(namespace, keys)
+        if self._foreseers and not self._calls.suspects:
+            await foresee(self._foreseers, admitted)
         if self._delays.admit(until_us):
             self._committer.poke()
         await self._calls.start(admitted, until_us, touched=bool(arrivals), plain=plain)

@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import accumulate, repeat
 from typing import Self
@@ -47,16 +47,24 @@ class LatencySketch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
         Raises: InvalidInputError if one is negative, infinite or NaN.
         """
-        row = [float(each) + 0.0 for each in seconds]
-        for each in row:
+        return self.observe_counted(Counter([float(each) + 0.0 for each in seconds]))
+
+    def observe_counted(self, seconds: Mapping[float, int]) -> Self:
+        """Return the sketch after durations, each with how often it was seen.
+
+        Raises: InvalidInputError if one is negative, infinite or NaN.
+        """
+        for each in seconds:
             if not 0.0 <= each < math.inf:
                 raise InvalidInputError(
                     f"Cannot observe latency {each!r}: it is no duration. Give seconds of at least 0."
                 )
         bounds = _bounds(self.accuracy)
         last = len(bounds) - 1
-        tally = Counter([min(bisect_left(bounds, each), last) for each in row])
-        return self._added(tally, min(row, default=None), max(row, default=None))
+        tally: Counter[int] = Counter()
+        for each, count in seconds.items():
+            tally[min(bisect_left(bounds, each), last)] += count
+        return self._added(tally, min(seconds, default=None), max(seconds, default=None))
 
     def merged(self, other: Self) -> Self:
         """Return the sketch of both sets of durations.
