@@ -185,10 +185,13 @@ async def _read(spec: Spec, url: str, found: list[_Read]) -> None:
 
 async def _chunks_at(url: str, spec: Spec) -> dict[str, bytes]:
     try:
-        blobs: Blobs = await open_url(url)
+        blobs = await open_url(url)
     except TropismError:
         return {}  # they save time, nothing more
-    return await kept_chunks(spec, blobs)
+    try:
+        return await kept_chunks(spec, blobs)
+    finally:
+        await blobs.close()
 
 
 async def kept_chunks(spec: Spec, blobs: Blobs) -> dict[str, bytes]:

@@ -19,8 +19,9 @@ from tropism.models.events import TrainingRequested
 from tropism.models.learned import all_learned, learned_in, pack_learned, said_by, unpack_learned
 from tropism.models.model import Model, Outcome
 from tropism.models.provenance import data_of
-from tropism.models.reading import read_known
+from tropism.models.reading import Source, read_known
 from tropism.models.trainer import make
+from tropism.models.training import Spec, _known
 from tropism.ports.opening import open_url
 from tropism.ports.platform import Platform
 
@@ -235,3 +236,16 @@ def test_what_a_training_decoded_is_kept_for_the_next_and_mended_where_it_was_sp
     assert [len(made.spoilt) for made in trained] == [0, 0, 1]
     assert before == after
     assert trained[0].evidence == trained[1].evidence == trained[2].evidence
+
+
+def test_where_kept_columns_cannot_be_opened_all_is_read_from_the_log(tmp_path):
+    """They save time, nothing more: without them, the rows are the same."""
+    url = f"sqlite:///{tmp_path}/log.db"
+    asyncio.run(filled(url, 20))
+    (tmp_path / "file").write_text("no folder")
+    ranges = {"decisions/0": (0, 1000), "outcomes/0": (0, 1000)}
+    found = []
+    for blobs in (None, "nowhere:", f"file:{tmp_path}/file/below", f"file:{tmp_path}/new"):
+        spec = Spec("m", NAMES, ranges, 99, 0, None, "", "", Source(url), blobs=blobs, log_id="log")
+        found.append(data_of(_known(spec).known.rows))
+    assert len(set(found)) == 1

@@ -29,7 +29,7 @@ class FileBlobs:
     @property
     def url(self) -> str | None:
         """By which another process opens the same folder."""
-        return f"file:{self._folder}"
+        return f"file:{self._folder.absolute()}"
 
     async def put(self, name: str, data: bytes) -> None:
         """Store bytes under a name."""
