@@ -93,6 +93,6 @@ async def _with_chunks(spec: Spec, blobs: Blobs) -> Spec:
     if spec.source.url is None:
         return spec
     if blobs.url is not None:
-        # A hundred bytes a row: not on the way through two processes.
+        # Some 300 bytes a row: not on the way through two processes.
         return msgspec.structs.replace(spec, blobs=blobs.url)
     return msgspec.structs.replace(spec, chunks=await kept_chunks(spec, blobs))
