@@ -75,8 +75,13 @@ def encoding_of(rows: Rows) -> Encoding:
         for name, column in zip(rows.names, rows.columns, strict=True)
         if _is_category(column)
     }
-    empty = {name for name, column in zip(rows.names, rows.columns, strict=True) if _is_empty(column)}
-    return Encoding(rows.names, categories, frozenset(empty - categories.keys()))
+    # Of categories it is not asked: no string is a number, so one look would be at every value.
+    empty = {
+        name
+        for name, column in zip(rows.names, rows.columns, strict=True)
+        if name not in categories and _is_empty(column)
+    }
+    return Encoding(rows.names, categories, frozenset(empty))
 
 
 def _rank(known: dict[str, float], value: Any) -> float:

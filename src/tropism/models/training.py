@@ -3,16 +3,18 @@
 import asyncio
 import statistics
 import time
+from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
 
-from tropism.core.errors import InvalidInputError
+from tropism.core.errors import InvalidInputError, TropismError
 from tropism.core.time import to_us
 from tropism.models.artifact import digest_of, pack
 from tropism.models.backtest import BacktestPlan, backtest
+from tropism.models.chunks import chunks_of, prefix_of
 from tropism.models.events import Evidence, TrainingRequested
 from tropism.models.known import Known
 from tropism.models.metrics import score
@@ -21,8 +23,10 @@ from tropism.models.reading import Ranges, Source, known_rows, ranges_until, rea
 from tropism.models.rows import Predictor, Train, TrainingRows
 from tropism.models.sketch.features import FeatureSketch, feature_sketch
 from tropism.models.train_name import name_of_train
+from tropism.ports.blobs import Blobs
 from tropism.ports.compute import Job
 from tropism.ports.log import Log
+from tropism.ports.opening import open_url
 
 if TYPE_CHECKING:
     from tropism.models.model import Model
@@ -52,8 +56,10 @@ class Spec(msgspec.Struct, frozen=True):
     backtest: BacktestPlan | None = None
     time_calls: bool = False
     log_id: str = ""
+    blobs: str | None = None
+    """Where the job finds columns decoded for trainings before, as a URL."""
     chunks: dict[str, bytes] | None = None
-    """Columns decoded for trainings before, by name; None if everything is to be read from the log."""
+    """These columns by name, where no URL leads to them; without either, all is read from the log."""
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -66,7 +72,8 @@ class Made(msgspec.Struct, frozen=True):
     backtest: dict[str, float] = {}
     cause: str = ""
     chunks: dict[str, bytes] = {}
-    """Columns that were decoded for the first time."""
+    """Columns that were decoded, for the first time or because those kept were not whole: ``spoilt``."""
+    spoilt: tuple[str, ...] = ()
 
 
 def job_of(spec: Spec, *, timeout_seconds: float) -> Job:
@@ -123,16 +130,26 @@ def run_training(payload: bytes) -> bytes:
     spec = msgspec.msgpack.decode(payload, type=Spec)
     try:
         module, _, name = spec.train.partition(":")
-        known, chunks = _known(spec)
+        read = _known(spec)
         made = msgspec.structs.replace(
-            _train(getattr(import_module(module), name), spec, known), chunks=chunks
+            _train(getattr(import_module(module), name), spec, read.known),
+            chunks=read.fresh,
+            spoilt=read.spoilt,
         )
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a user's train function may raise anything)
         made = Made(cause=f"{type(error).__name__}: {error}"[:1000])
     return msgspec.msgpack.encode(made)
 
 
-def _known(spec: Spec) -> tuple[Known, dict[str, bytes]]:
+class _Read(NamedTuple):
+    """The rows, what was decoded for them, and which of that had been kept but was not whole."""
+
+    known: Known
+    fresh: dict[str, bytes] = {}
+    spoilt: tuple[str, ...] = ()
+
+
+def _known(spec: Spec) -> _Read:
     url = spec.source.url
     if url is None:
         known = known_rows(
@@ -143,27 +160,49 @@ def _known(spec: Spec) -> tuple[Known, dict[str, bytes]]:
             rows_max=spec.rows_max,
             champion=spec.champion,
         )
-        return known, {}
-    found: list[tuple[Known, dict[str, bytes]]] = []
+        return _Read(known)
+    found: list[_Read] = []
     # Running returns nothing: on its way out it makes a string of what was returned, twice, which took 0.3 s.
     asyncio.run(_read(spec, url, found))
     return found[0]
 
 
-async def _read(spec: Spec, url: str, found: list[tuple[Known, dict[str, bytes]]]) -> None:
-    found.append(
-        await read_known(
-            url,
-            spec.model,
-            spec.names,
-            spec.ranges,
-            log_id=spec.log_id,
-            chunks=spec.chunks,
-            known_until_us=spec.known_until_us,
-            rows_max=spec.rows_max,
-            champion=spec.champion,
-        )
+async def _read(spec: Spec, url: str, found: list[_Read]) -> None:
+    chunks = spec.chunks if spec.blobs is None else await _chunks_at(spec.blobs, spec)
+    known, fresh = await read_known(
+        url,
+        spec.model,
+        spec.names,
+        spec.ranges,
+        log_id=spec.log_id,
+        chunks=chunks,
+        known_until_us=spec.known_until_us,
+        rows_max=spec.rows_max,
+        champion=spec.champion,
     )
+    found.append(_Read(known, fresh, tuple(sorted(fresh.keys() & (chunks or {}).keys()))))
+
+
+async def _chunks_at(url: str, spec: Spec) -> dict[str, bytes]:
+    try:
+        blobs = await open_url(url)
+    except TropismError:
+        return {}  # they save time, nothing more
+    try:
+        return await kept_chunks(spec, blobs)
+    finally:
+        await blobs.close()
+
+
+async def kept_chunks(spec: Spec, blobs: Blobs) -> dict[str, bytes]:
+    """Return what trainings before have decoded of the log, by name; what cannot be read is left out."""
+    found: dict[str, bytes] = {}
+    with suppress(TropismError):
+        there = set(await blobs.names(prefix_of(spec.log_id, spec.model)))
+        for chunk in chunks_of(spec.log_id, spec.model, spec.names, spec.ranges):
+            if chunk.name in there:
+                found[chunk.name] = await blobs.get(chunk.name)
+    return found
 
 
 def _train(train: Train, spec: Spec, known: Known) -> Made:

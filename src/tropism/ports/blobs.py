@@ -16,6 +16,11 @@ class Blobs(Protocol):
         - Names with empty, ``.`` or ``..`` segments: they are refused with InvalidInputError.
     """
 
+    @property
+    def url(self) -> str | None:
+        """By which another process opens the same blobs; None where none can."""
+        ...
+
     async def put(self, name: str, data: bytes) -> None:
         """Store bytes under a name. Raises: ConflictError if other bytes stand there."""
         ...

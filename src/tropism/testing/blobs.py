@@ -6,6 +6,7 @@ from hashlib import sha256
 
 from tropism.core.errors import ConflictError, InvalidInputError, NotFoundError
 from tropism.ports.blobs import Blobs
+from tropism.ports.opening import open_url
 from tropism.testing.checks import Check, require_equal, require_raises
 
 _BAD_NAMES = ("", "/", "a//b", "/a", "a/", ".", "..", "a/../b", "a/./b", "a\0b", "a\nb", "x" * 300, "\ud800")
@@ -98,6 +99,14 @@ async def check_content_is_what_its_name_says(blobs: Blobs) -> None:
     require_equal(await blobs.get(f"models/sha256/{digest}"), b"1", "the blob")
 
 
+async def check_its_url_opens_the_same(blobs: Blobs) -> None:
+    """Where it has a URL, what that opens holds what was put here."""
+    await blobs.put("a/b", b"1")
+    if blobs.url is not None:
+        same: Blobs = await open_url(blobs.url)
+        require_equal(await same.get("a/b"), b"1", "the blob")
+
+
 BLOB_CHECKS: Sequence[Check[Blobs]] = (
     check_bytes_return_as_they_were,
     check_absent_names_are_not_found,
@@ -109,5 +118,6 @@ BLOB_CHECKS: Sequence[Check[Blobs]] = (
     check_deleted_names_are_gone,
     check_bad_names_are_refused,
     check_content_is_what_its_name_says,
+    check_its_url_opens_the_same,
 )
 """Every law of ``Blobs``: an adapter conforms if each holds."""

@@ -1,12 +1,23 @@
 """The year's facts come in the order in which they became known."""
 
+import zipfile
 from collections import Counter
 
 import msgspec
 import pytest
 
+from tropism.core.codec import Codec
+from tropism.core.event import key_of
 from tropism.core.time import iso, parse_iso
-from tropism.demo.flights.source import FIRST_US, _first_after, _zone, data_folder, flight_records
+from tropism.demo.flights.source import (
+    EVENTS,
+    FIRST_US,
+    _first_after,
+    _zone,
+    data_folder,
+    fact_days,
+    flight_records,
+)
 
 UNTIL = parse_iso("2013-01-04")
 
@@ -72,3 +83,62 @@ def test_all_kinds_of_facts_are_there(records):
         "flights.cancelled.v1",
         "weather.observed.v1",
     }
+
+
+def test_every_record_fits_the_type_that_it_says(records):
+    """Facts are encoded unchecked, a million of them: here they are read."""
+    codec = Codec(EVENTS)
+    for record in records:
+        event = codec.decode(record)
+        assert (type(event).event_topic, key_of(event)) == (record.topic, record.subject)
+
+
+FLIGHTS = """year,month,day,dep_time,sched_dep_time,dep_delay,arr_time,sched_arr_time,arr_delay,carrier,flight,tailnum,origin,dest,air_time,distance
+2013,1,31,2359,2359,-14,430,435,-5,B6,1,N1,JFK,BQN,200,1576
+2013,10,1,NA,600,NA,NA,800,NA,UA,2,N2,EWR,IAH,NA,1400
+2013,2,1,500,515,-15,900,830,30,AA,3,,LGA,ORD,100,733
+"""
+WEATHER = """origin,temp,dewp,humid,wind_dir,wind_speed,precip,pressure,visib,time_hour
+LGA,40,30,60,270,NA,0,NA,10,2013-02-01T08:00:00Z
+EWR,40,30,60,270,10,0,1012,10,2013-02-01T08:00:00Z
+JFK,40,30,60,270,10,0,1012,10,2013-12-01T08:00:00Z
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    with zipfile.ZipFile(tmp_path / "flights.csv.zip", "w") as archive:
+        archive.writestr("flights.csv", FLIGHTS)
+    (tmp_path / "weather.csv").write_text(WEATHER)
+    (tmp_path / "airports.csv").write_text("faa,name,tzone\nIAH,x,America/Chicago\nORD,y,America/Chicago\n")
+    return tmp_path
+
+
+ORDERED = [
+    "departed/000000",
+    "scheduled/000000",
+    "weather/000000",
+    "weather/000001",
+    "landed/000000",
+    "departed/000002",
+    "scheduled/000002",
+    "landed/000002",
+    "scheduled/000001",
+    "cancelled/000001",
+    "weather/000002",
+]
+
+
+def test_facts_are_in_their_order_though_the_file_has_october_behind_january(folder):
+    """Days come one after the other, what is known across midnight and the last weather included."""
+    assert [record.id for record in flight_records(folder)] == ORDERED
+    days = list(fact_days(folder))
+    assert [record.id for records in days for record in records] == ORDERED
+    assert max(map(len, days)) < len(ORDERED)
+
+
+@pytest.mark.parametrize("place", range(len(ORDERED)))
+def test_what_became_known_before_an_instant_is_the_same_beginning(folder, place):
+    until_us = flight_records(folder)[place].time_us
+    before = [record for record in flight_records(folder) if record.time_us < until_us]
+    assert flight_records(folder, until_us) == before

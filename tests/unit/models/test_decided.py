@@ -19,8 +19,10 @@ from tropism.models.events import TrainingRequested
 from tropism.models.learned import all_learned, learned_in, pack_learned, said_by, unpack_learned
 from tropism.models.model import Model, Outcome
 from tropism.models.provenance import data_of
-from tropism.models.reading import read_known
+from tropism.models.reading import Source, read_known
 from tropism.models.trainer import make
+from tropism.models.training import Spec, _known
+from tropism.ports.opening import open_url
 from tropism.ports.platform import Platform
 
 NAMES = ("a", "b")
@@ -194,16 +196,19 @@ def train_means(rows, seed):
     return Means()
 
 
-def test_what_a_training_decoded_is_kept_for_the_next_and_mended_where_it_was_spoilt(tmp_path, monkeypatch):
+@pytest.mark.parametrize("where", ["memory", "file"])
+def test_what_a_training_decoded_is_kept_for_the_next_and_mended_where_it_was_spoilt(
+    tmp_path, monkeypatch, where
+):
+    """Whether the job is handed what is kept, or opens it by its URL."""
     monkeypatch.setattr(chunks, "CHUNK_OFFSETS", 8)
     url = f"sqlite:///{tmp_path}/log.db"
 
     async def live():
         await filled(url, 50)
         store, memory = await open_sqlite(url), MemoryStore()
-        platform = Platform(
-            store.log, memory.state, memory.blobs, MemoryCompute(threads=True), None, memory.queue
-        )
+        blobs = memory.blobs if where == "memory" else await open_url(f"file:{tmp_path}/blobs")
+        platform = Platform(store.log, memory.state, blobs, MemoryCompute(threads=True), None, memory.queue)
         model = Model(
             "m",
             decides_on=Seen,
@@ -215,18 +220,32 @@ def test_what_a_training_decoded_is_kept_for_the_next_and_mended_where_it_was_sp
             model="m", version=1, reason="", known_until_us=99, seed=1, effective_from_us=0
         )
         trained = [await make(model, request, platform, "log")]
-        names = await memory.blobs.names("rows/")
-        before = {name: await memory.blobs.get(name) for name in names}
+        names = await blobs.names("rows/")
+        before = {name: await blobs.get(name) for name in names}
         trained.append(await make(model, request, platform, "log"))
-        await memory.blobs.delete([names[0], names[-1]])
-        await memory.blobs.put(names[0], b"spoilt")
+        await blobs.delete([names[0], names[-1]])
+        await blobs.put(names[0], b"spoilt")
         trained.append(await make(model, request, platform, "log"))
-        after = {name: await memory.blobs.get(name) for name in await memory.blobs.names("rows/")}
+        after = {name: await blobs.get(name) for name in await blobs.names("rows/")}
         await store.close()
         return trained, before, after
 
     trained, before, after = asyncio.run(live())
     assert [made.cause for made in trained] == ["", "", ""]
     assert [len(made.chunks) for made in trained] == [len(before), 0, 2]
+    assert [len(made.spoilt) for made in trained] == [0, 0, 1]
     assert before == after
     assert trained[0].evidence == trained[1].evidence == trained[2].evidence
+
+
+def test_where_kept_columns_cannot_be_opened_all_is_read_from_the_log(tmp_path):
+    """They save time, nothing more: without them, the rows are the same."""
+    url = f"sqlite:///{tmp_path}/log.db"
+    asyncio.run(filled(url, 20))
+    (tmp_path / "file").write_text("no folder")
+    ranges = {"decisions/0": (0, 1000), "outcomes/0": (0, 1000)}
+    found = []
+    for blobs in (None, "nowhere:", f"file:{tmp_path}/file/below", f"file:{tmp_path}/new"):
+        spec = Spec("m", NAMES, ranges, 99, 0, None, "", "", Source(url), blobs=blobs, log_id="log")
+        found.append(data_of(_known(spec).known.rows))
+    assert len(set(found)) == 1

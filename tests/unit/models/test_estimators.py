@@ -28,6 +28,13 @@ def test_none_and_unknown_categories_are_missing_and_the_most_frequent_is_first(
     )
 
 
+def test_strings_are_categories_though_none_of_them_spells_a_number():
+    """A column of them is not empty, whatever `float` would make of each."""
+    encoding = encoding_of(Rows(("c", "d", "e"), [["nan", None], ["", "x"], [None, float("nan")]]))
+    assert encoding.categories == {"c": {"nan": 0.0}, "d": {"": 0.0, "x": 1.0}}
+    assert encoding.empty == {"e"}
+
+
 def test_an_array_with_nan_says_what_a_list_with_none_does():
     rows = rows_of()
     arrays = [*rows.columns[:2], np.array(rows.columns[2], dtype=np.float64)]

@@ -215,3 +215,19 @@ def test_a_thousand_batches_do_not_make_a_feature_sketch_larger():
         grown = grown.observe([[step * 1.7, None], [f"new-{step}", "c1"]])
     assert isinstance(grown, FeatureSketch)
     assert len(msgspec.json.encode(grown)) <= len(msgspec.json.encode(sketch)) * 1.2
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([1.5, 2.0, float("nan")], np.float64),
+        ([3, 1, 2], np.int64),
+        ([True, False, True], np.bool_),
+        (["a", "b", "a"], np.str_),
+        (["a", None, "a"], object),
+        ([1.0, None, 2.0], object),
+    ],
+)
+def test_a_column_is_of_one_kind_as_a_list_and_as_an_array(values, dtype):
+    one, other = (feature_sketch(("x",), [column]) for column in (values, np.array(values, dtype=dtype)))
+    assert one == other

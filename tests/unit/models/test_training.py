@@ -235,7 +235,7 @@ def test_what_lies_behind_newer_facts_of_another_model_is_no_newer_for_that():
         found = []
         for until_us in (10**9, 25, 24, 4):
             spec = await spec_of(model_of(), platform.log, request(until_us))
-            known, _ = training._known(spec)
+            known = training._known(spec).known
             found.append((known.rows.known_us.tolist(), known.rows.columns[1]))
         return [known_us for known_us, _ in found], str(found)
 
@@ -298,7 +298,7 @@ def test_rows_that_were_read_are_not_written_out_on_their_way(monkeypatch):
 
     monkeypatch.setattr(training, "read_known", read)
     spec = Spec("m", NAMES, {}, 0, 0, None, "", "", Source("sqlite:///nowhere"))
-    assert type(training._known(spec)[0]) is Rows
+    assert type(training._known(spec).known) is Rows
 
 
 # -- reproducible -----------------------------------------------------------------------------------

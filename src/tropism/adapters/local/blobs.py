@@ -26,6 +26,11 @@ class FileBlobs:
         """Open a folder, made where it is missing. Raises: InvalidInputError if it cannot be written to."""
         return cls(await asyncio.to_thread(_prepare, folder))
 
+    @property
+    def url(self) -> str | None:
+        """By which another process opens the same folder."""
+        return f"file:{self._folder.absolute()}"
+
     async def put(self, name: str, data: bytes) -> None:
         """Store bytes under a name."""
         check_blob_name(name)

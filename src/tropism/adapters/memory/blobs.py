@@ -11,6 +11,11 @@ class MemoryBlobs:
     def __init__(self) -> None:
         self._blobs: dict[str, bytes] = {}
 
+    @property
+    def url(self) -> str | None:
+        """None: they are in this process alone."""
+        return None
+
     async def put(self, name: str, data: bytes) -> None:
         """Store bytes under a name."""
         check_blob_name(name)

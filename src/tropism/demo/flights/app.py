@@ -210,9 +210,9 @@ def _minutes(seconds: float | None) -> float | None:
 def train(rows: TrainingRows, seed: int) -> Predictor:
     """Fit gradient boosting on all rows; of a hundred destinations, only how frequent each is."""
     # Coarse bins: minutes of delay are noisy, and fits a third shorter. On 60,000 flights after 240,000 that
-    # it learned from, 63 bins gave AUC .756, 255 bins .753.
+    # it learned from, 63 bins gave AUC .756, 255 bins .753. And 75 iterations do as well over the year as 90.
     return hist_gradient_boosting(
-        rows, seed, max_iter=90, max_leaf_nodes=31, max_bins=63, learning_rate=0.16, split_categories_max=32
+        rows, seed, max_iter=75, max_leaf_nodes=31, max_bins=63, learning_rate=0.16, split_categories_max=32
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from tropism.core.time import MICROSECONDS, hours, iso, to_us
 from tropism.demo.flights.app import POLICY, flights_app
 from tropism.demo.flights.beside import CHUNK, Beside, System, beside, loop_of
 from tropism.demo.flights.folder import BLOBS, STORE, Manifest, held
-from tropism.demo.flights.source import FIRST_US, data_folder, flight_records
+from tropism.demo.flights.source import FIRST_US, data_folder, fact_days
 from tropism.models.policy import Policy
 from tropism.models.progress import Progress, Say, tell
 from tropism.ports.platform import Platform
@@ -110,23 +110,33 @@ async def opened(options: FlightsOptions) -> AsyncIterator[Opened]:
 
 
 async def load(platform: Platform, options: FlightsOptions, say: Say) -> int:
-    """Put the facts into the log, going on where an interrupted load stopped; return when they end.
+    """Put the facts into the log, going on where an interrupted load stopped; return when event time ends.
 
+    That is so long after the last fact that no outcome is awaited any more.
     Raises: NotSupportedError where the data are not installed.
     """
-    records = await asyncio.to_thread(flight_records, data_folder(), options.until_us)
     await platform.log.create_topics(TOPICS)
-    ends = await platform.log.ends(TOPICS)
-    # Loaded in one fixed order, a batch at a time, all or none of it: what is there is the beginning.
-    for start in range(sum(ends.values()), len(records), LOAD_COUNT):
-        await platform.log.append(records[start : start + LOAD_COUNT])
-        say(Progress("load", min(start + LOAD_COUNT, len(records)), len(records)))
-    return end_of(records)
+    there = sum((await platform.log.ends(TOPICS)).values())
+    days, seen, last_us = fact_days(data_folder(), options.until_us), 0, 0
+    records = await asyncio.to_thread(_next_of, days)
+    while records:
+        # Loaded in one fixed order, so many at a time, all or none of them: what is there is the beginning.
+        missing = records[max(0, there - seen) :]
+        seen, last_us = seen + len(records), records[-1].time_us
+        # The next ones are read while these are written: in two processes, that takes two cores.
+        _, records = await asyncio.gather(platform.log.append(missing), asyncio.to_thread(_next_of, days))
+        say(Progress("load", seen, time_us=last_us))
+    return last_us + to_us(AFTER)
 
 
-def end_of(records: Sequence[Record]) -> int:
-    """Return when event time ends: so long after the last fact that no outcome is awaited any more."""
-    return (records[-1].time_us if records else 0) + to_us(AFTER)
+def _next_of(days: Iterator[list[Record]]) -> list[Record]:
+    """Return the facts of the next days, some thousands; none behind the last one."""
+    found: list[Record] = []
+    for records in days:
+        found.extend(records)
+        if len(found) >= LOAD_COUNT:
+            break
+    return found
 
 
 async def run(opened: Opened, app: App, end_us: int, options: FlightsOptions, say: Say) -> None:

@@ -147,4 +147,6 @@ def _listed(column: Column) -> Iterable[object]:
 
 
 def _kind(column: Column) -> Kind:
-    return "category" if any(isinstance(value, str) for value in column) else "numeric"
+    if isinstance(column, np.ndarray) and column.dtype.kind in "fiub":
+        return "numeric"  # said by the array: no need to look at every value
+    return "category" if any(issubclass(kind, str) for kind in set(map(type, column))) else "numeric"

@@ -17,6 +17,11 @@ class ReadBlobs:
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
 
+    @property
+    def url(self) -> str | None:
+        """None: whoever opened that could write."""
+        return None
+
     async def put(self, name: str, data: bytes) -> None:
         """Refuse it."""
         del data
