@@ -17,6 +17,9 @@ from tropism.runtime.streams import ALL, OUTSIDE, Stream
 from tropism.runtime.view import View
 from tropism.runtime.watermarks import FOREVER_US, Kind, Watermarks
 
+STRIDES = 16
+"""In how many steps a worker takes an allowance, where it waits for somebody who waits for it."""
+
 
 def kinds_of(service: Service) -> set[Kind]:
     """Return the kinds of events that a service takes in order of time: for handlers, and for views."""
@@ -118,15 +121,19 @@ class Sources:
         self._reached = reached
         return True
 
-    def bounds_us(self) -> tuple[int, int, int]:
-        """Return up to when all that it takes in order is there, the same for what it takes aside, and more.
+    def bound_us(self, frontier_us: int) -> int:
+        """Return up to when all that it takes is there, for a worker that has come so far.
 
-        What it takes aside counts with its allowance; the last is the least of those.
+        What it takes aside counts with its allowance.
         """
         of, sources_us = self._watermarks.of, self._watermarks.sources_us
-        main_us = min(map(of, self._leaders), default=FOREVER_US)
+        main_us = min(sources_us, min(map(of, self._leaders), default=FOREVER_US))
         leads = (min(map(of, names), default=sources_us) + us for names, us in self._aside)
-        return min(main_us, sources_us), min(leads, default=FOREVER_US), self._least_us
+        lead_us = min(leads, default=FOREVER_US)
+        if lead_us < main_us and lead_us - frontier_us < self._least_us // STRIDES:
+            # Whoever we wait for waits for us too: in strides, the two take few steps, and overlap.
+            return frontier_us
+        return min(main_us, lead_us)
 
 
 def resources_of(handlers: Iterable[Handler]) -> list[Resource]:

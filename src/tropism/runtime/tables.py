@@ -175,6 +175,11 @@ class Tables:
         """Return a view as of a moment, without one subject."""
         return self.tables[view].reader(as_of_us, exclude)
 
+    def latest(self, name: str, key: str, as_of_us: int) -> Any:
+        """Return the first column of a view of a name as of a moment, None where it is not kept."""
+        view = next((each for each in self.tables if each.name == name), None)
+        return None if view is None else self.reader(view, as_of_us, None)(key)[0]
+
     def readers(self, views: Mapping[str, View]) -> "MovingReaders":
         """Return several views to be read together, again and again."""
         return MovingReaders({name: self.tables[view] for name, view in views.items()})

@@ -49,3 +49,8 @@ def _by_calendar(cron: Cron, after_us: int, until_us: int, *, last: bool) -> lis
         found.append(due_us)
         due_us = cron.after(due_us)
     return found
+
+
+def seconds_until(due_us: int | None, now_us: int, longest: float) -> float:
+    """Return how long to wait for what is due, if anything is; never so short that time hardly passes."""
+    return longest if due_us is None else min(longest, max(0.01, (due_us - now_us) / MICROSECONDS))

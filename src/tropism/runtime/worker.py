@@ -8,9 +8,8 @@ from typing import Any
 
 from tropism.core.codec import Codec
 from tropism.core.errors import UnavailableError
-from tropism.core.time import MICROSECONDS
 from tropism.ports.platform import Platform
-from tropism.ports.state import Lease, Position, Write
+from tropism.ports.state import Entry, Lease, Position, Write
 from tropism.runtime.admission import Admission, Admitted, wanted_states
 from tropism.runtime.aside import Aside
 from tropism.runtime.calling import open_calls
@@ -20,9 +19,8 @@ from tropism.runtime.delays import open_delays, sooner
 from tropism.runtime.expiring import Expiring
 from tropism.runtime.foreseeing import foresee, foreseers_of
 from tropism.runtime.gates import Gates
-from tropism.runtime.intake import Intake, least
+from tropism.runtime.intake import Arrival, Intake, least
 from tropism.runtime.journal import Journal
-from tropism.runtime.lanes import Lanes
 from tropism.runtime.leaving import Leaving
 from tropism.runtime.letters import Letters
 from tropism.runtime.options import WorkerOptions
@@ -34,14 +32,13 @@ from tropism.runtime.site import open_resources
 from tropism.runtime.sources import Sources, states_of, topics_of, ttls_of
 from tropism.runtime.streams import Stream
 from tropism.runtime.tables import Tables
+from tropism.runtime.ticking import seconds_until
 from tropism.runtime.values import Values
 from tropism.runtime.waiting import first_of
 from tropism.runtime.waking import Waking
 from tropism.runtime.watch import watch
 from tropism.runtime.watermarks import FOREVER_US, Watermarks
-
-STRIDES = 16
-"""In how many steps a worker takes an allowance, where it waits for somebody who waits for it."""
+from tropism.runtime.work import Delivery
 
 
 class Worker:
@@ -148,7 +145,7 @@ class Worker:
             tables=self._tables,
             journal=self._journal,
             gates=self._gates,
-            lanes=self._lanes,
+            lanes=lambda: self._calls.lanes,
         )
         self._foreseers = foreseers_of(self.service, self.opened)
 
@@ -181,7 +178,7 @@ class Worker:
             opened=self.opened,
             options=self._options,
             gates=self._gates,
-            lanes=self._lanes,
+            lanes=lambda: self._calls.lanes,
             now_us=self._now_us,
             suspects=self._suspects,
             gave_up=self.letters.buried,
@@ -255,10 +252,7 @@ class Worker:
 
     def latest(self, view: str, key: str) -> Any:
         """Return the first column of a view as of now, None where it is empty or not kept here."""
-        kept = next((each for each in self.service.views if each.name == view), None)
-        if kept is None or not self.is_open:
-            return None
-        return self._tables.reader(kept, self._frontier_us, None)(key)[0]
+        return self._tables.latest(view, key, self._frontier_us) if self.is_open else None
 
     async def drain(self, seconds: float) -> None:
         """Stop taking events in, finish the calls under way within a bound, commit, and return.
@@ -326,19 +320,13 @@ class Worker:
 
     def _until_tick(self) -> float:
         due_us = sooner(self._admission.next_tick_us(), self._delays.wake_us)
-        longest = self._expiring.look_seconds
-        if due_us is None:
-            return longest
-        return min(longest, max(0.01, (due_us - self._platform.clock.now_us()) / MICROSECONDS))
+        return seconds_until(due_us, self._platform.clock.now_us(), self._expiring.look_seconds)
 
     def _bound_us(self) -> int:
         """Return the moment up to which everything this service reads is in the log."""
-        main_us, lead_us, least_us = self._sources.bounds_us()
-        if lead_us < main_us and lead_us - self._frontier_us < least_us // STRIDES:
-            # Whoever we wait for waits for us too: in strides, the two take few steps, and overlap.
-            return self._frontier_us
+        main_us = self._sources.bound_us(self._frontier_us)
         ticks_us = self._frontier_us + self._admission.stride_us(self._options.chunk)
-        return min(main_us, lead_us, ticks_us, self._expiring.bound_us, self._delays.horizon_us)
+        return min(main_us, ticks_us, self._expiring.bound_us, self._delays.horizon_us)
 
     async def _admit(self) -> bool:
         """Let the next chunk in, and say whether there may be more to do now."""
@@ -363,13 +351,7 @@ class Worker:
             until_us = due_us = now_us
             self._cursor.first_us = self._cursor.first_us or now_us
         fresh = await self._seen.fresh(arrivals, self._progress)
-        alone = expired or self._calls.suspects
-        after_us = self._frontier_us
-        plain = None if alone else self._admission.plain(fresh, after_us)
-        admitted: Sequence[Admitted] = ()
-        if plain is None:
-            admitted = self._admission.admit(fresh, expired, due_us, after_us=after_us, read_us=read_us)
-            admitted = await self._leaving.sort_out(admitted)
+        admitted, plain = await self._let_in(fresh, expired, due_us, read_us)
         for stream, offset in self._intake.passed():
             self._progress[stream].pass_to(offset)
         called = [each for _, some in admitted for each in some] if plain is None else plain
@@ -380,20 +362,29 @@ class Worker:
         if self._delays.admit(until_us):
             self._committer.poke()
         await self._calls.start(admitted, until_us, touched=bool(arrivals), plain=plain)
-        self._frontier_us = max(after_us, until_us)
+        moved = until_us > self._frontier_us
+        self._frontier_us = max(self._frontier_us, until_us)
         if self._live:
             # What came since, and what is due since, ends the waiting at once.
             return bool(expired) or (bool(arrivals) and self._intake.may_have_more)
-        return bool(arrivals or expired) or until_us > after_us
+        return bool(arrivals or expired or moved)
+
+    async def _let_in(
+        self, fresh: Sequence[Arrival], expired: Sequence[tuple[str, Entry]], due_us: int, read_us: int
+    ) -> tuple[Sequence[Admitted], Sequence[Delivery] | None]:
+        """Return items with their deliveries or, where all is plain, its deliveries alone."""
+        after_us = self._frontier_us
+        plain = None if expired or self._calls.suspects else self._admission.plain(fresh, after_us)
+        if plain is not None:
+            return (), plain
+        admitted = self._admission.admit(fresh, expired, due_us, after_us=after_us, read_us=read_us)
+        return await self._leaving.sort_out(admitted), None
 
     def _advanced(self, to_us: int) -> None:
         self._room.set()
         self._journal.note_commit()
         self.letters.note_commit()
         self._watermarks.advance(self.service.name, to_us)
-
-    def _lanes(self) -> Lanes:
-        return self._calls.lanes
 
     def _count(self, handled: int) -> None:
         self.handled += handled
