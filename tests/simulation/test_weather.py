@@ -12,7 +12,7 @@ from tropism.testing.telling import tell
 from tropism.testing.weather import KINDS
 
 SEEDS = 24
-FOUND_WITHIN = 40
+FOUND_WITHIN = 80
 """A broken part must show within so many seeds."""
 
 
