@@ -13,7 +13,7 @@ from tropism.testing.telling import tell
 from tropism.testing.weather import KINDS
 
 SEEDS = 24
-FOUND_WITHIN = 60
+FOUND_WITHIN = 80
 """A broken part must show within so many seeds."""
 
 
