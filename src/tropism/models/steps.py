@@ -14,6 +14,9 @@ PAGE = 20_000
 UNSTABLE = {"seconds", "latency_us"}
 """Fields that tell how long something took: of two equal runs, they alone differ."""
 
+WHERE = "environment"
+"""What a version's evidence says of the packages installed; where they matter, the version's own digest differs."""
+
 ALARMS = ("models.drift_detected.v1", "models.degradation_detected.v1", "models.training_blocked.v1")
 
 
@@ -57,7 +60,10 @@ def _order(step: Step) -> tuple[int, str, str, str]:
 
 
 def _kept(step: Step) -> dict[str, Any]:
-    return {name: value for name, value in step.data.items() if name not in UNSTABLE}
+    kept = {name: value for name, value in step.data.items() if name not in UNSTABLE}
+    if isinstance(evidence := kept.get("evidence"), dict):
+        kept["evidence"] = {name: value for name, value in evidence.items() if name != WHERE}
+    return kept
 
 
 def count_of(steps: Sequence[Step], *types: str) -> int:

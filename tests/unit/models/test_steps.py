@@ -8,7 +8,7 @@ import pytest
 from tropism.adapters.memory import MemoryStore
 from tropism.core.codec import record_of
 from tropism.models.events import TrainingFailed, TrainingRequested
-from tropism.models.steps import digest_of, read_steps
+from tropism.models.steps import Step, digest_of, read_steps
 
 
 def asked(model):
@@ -30,3 +30,13 @@ def test_which_of_two_steps_of_one_moment_was_written_first_says_nothing(events)
         return digest_of([], await read_steps(store.log))
 
     assert asyncio.run(digest(events)) == asyncio.run(digest(events[::-1]))
+
+
+def test_what_is_installed_beside_changes_no_digest():
+    """Two environments that train the same version come to one digest; another version, to another."""
+
+    def digest(**evidence):
+        step = Step(1, "models.trained.v1", {"model": "m", "evidence": {"digest": "a", **evidence}})
+        return digest_of([], [step])
+
+    assert digest(environment="one") == digest(environment="other") != digest(digest="b")
