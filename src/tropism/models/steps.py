@@ -15,7 +15,7 @@ UNSTABLE = {"seconds", "latency_us"}
 """Fields that tell how long something took: of two equal runs, they alone differ."""
 
 WHERE = "environment"
-"""What a version's evidence says of the packages installed; where they matter, the version's own digest differs."""
+"""What a version's evidence says of packages; where they matter, the version's own digest differs."""
 
 ALARMS = ("models.drift_detected.v1", "models.degradation_detected.v1", "models.training_blocked.v1")
 
