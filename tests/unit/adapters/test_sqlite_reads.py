@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -44,6 +45,31 @@ def test_what_was_acknowledged_is_read_at_once_whoever_appended_it(tmp_path: Pat
                 for store in stores:
                     pages = await store.log.read(places, count_max=99)
                     assert sum(map(len, pages.values())) == number + 1
+
+    asyncio.run(main())
+
+
+def test_what_one_reader_saw_of_a_commit_no_other_misses(tmp_path: Path) -> None:
+    """Between a commit and the noting of it, whoever reads asks the file: a watermark may be seen already."""
+
+    class Slow(dict):  # type: ignore[type-arg]
+        def update(self, *given: object) -> None:
+            committed.set()
+            noting.wait(10)
+            super().update(*given)
+
+    committed, noting = threading.Event(), threading.Event()
+
+    async def main() -> None:
+        async with opened(tmp_path) as (owner, _):
+            await owner.log.create_topics({TOPIC: 1})
+            writer = owner._route._way._writer  # type: ignore[union-attr]
+            writer.ends = Slow(writer.ends)
+            done = asyncio.ensure_future(owner.log.append([record(1)]))
+            await asyncio.to_thread(committed.wait, 10)
+            assert len((await owner.log.read({(TOPIC, 0): 0}, count_max=9))[TOPIC, 0]) == 1
+            noting.set()
+            assert await done == 1
 
     asyncio.run(main())
 

@@ -95,9 +95,12 @@ class Owner:
         return cls(path, lock, writer, server)
 
     @property
-    def ends(self) -> Mapping[Partition, int]:
-        """The ends of all partitions: whoever was told that something was appended finds it in them."""
-        return self._writer.ends
+    def ends(self) -> Mapping[Partition, int] | None:
+        """The ends of all partitions; None while something is written, for a reader may see that before them.
+
+        Else whoever saw a record of a commit could miss another one of it, and what it means is lost.
+        """
+        return None if self._writer.is_writing else self._writer.ends
 
     def submit(self, operation: Operation) -> Awaitable[Result]:
         """Have an operation applied."""

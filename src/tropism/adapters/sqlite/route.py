@@ -65,7 +65,7 @@ class Route:
 
     @property
     def ends(self) -> Mapping[Partition, int] | None:
-        """The ends of all partitions, where this process owns the file; else None: news may be on its way."""
+        """The ends of all partitions, where this process owns the file and writes nothing; else None."""
         return self._way.ends if isinstance(self._way, Owner) else None
 
     def owner(self) -> str:

@@ -42,6 +42,8 @@ class Writer:
         self._queue: SimpleQueue[_Task | None] = SimpleQueue()
         self.ends = tables.ends
         """The ends of all partitions, and all queues, as acknowledged: to be read from any thread."""
+        self.is_writing = False
+        """Whether there may be more in the file than the ends say: what is committed is noted a moment later."""
         self._stale = False
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="tropism-sqlite-writer", daemon=True)
@@ -75,10 +77,11 @@ class Writer:
             group, open_ = self._take()
             if group:
                 grown: dict[Partition, int] = {}
+                self.is_writing = True
                 outcomes = self._write(group, grown)
-                if grown:
-                    # Before anybody hears that it is done: who reads then finds it.
-                    self.ends.update(grown)
+                # Before anybody hears that it is done: who reads then finds it.
+                self.ends.update(grown)
+                self.is_writing = False
                 self._settle(group, outcomes, grown)
                 if grown:
                     self._spread(grown)
