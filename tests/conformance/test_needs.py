@@ -8,7 +8,14 @@ from tests.conformance import matrix
 from tropism.core.errors import NotSupportedError
 from tropism.runtime.needs import Site, check_needs, findings, needs_of
 
-EVENT_TIME = {"MemoryLog": True, "SqliteLog": True, "PostgresLog": True, "NatsLog": True, "KafkaLog": False}
+EVENT_TIME = {
+    "MemoryLog": True,
+    "SqliteLog": True,
+    "PostgresLog": True,
+    "NatsLog": True,
+    "KafkaLog": False,
+    "FormattedLog": False,
+}
 
 
 @pytest.mark.parametrize("name", sorted(matrix.LOGS))

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import sqlite3
-import threading
+import uuid
 from contextlib import closing, contextmanager
 from datetime import datetime
 from urllib.parse import unquote
@@ -30,7 +30,7 @@ class Paid(Event, type="orders.paid.v1", key="order"):
 def postgres_database():
     """Return a URL of a database that nobody uses yet."""
     base = postgres().get_uri().replace("postgres:@", "postgres@")
-    name = f"shop{abs(hash(threading.get_ident())) % 1000}{id(object()) % 100000}"
+    name = f"shop{uuid.uuid4().hex}"
     with psycopg.connect(base, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return re.sub(r"/postgres\?", f"/{name}?", base)

@@ -65,7 +65,9 @@ async def live(platform, start_us):
 
 
 APART = {
-    **{f"log on {name}": log for name, log in KAFKA_LOGS.items() if "mock" not in name},
+    **{
+        f"log on {name}": log for name, log in KAFKA_LOGS.items() if "mock" not in name and "avro" not in name
+    },
     "nats": nats_log(),
 }
 CASES = {**{name: STORES[name] for name in ("sqlite", "postgres", "kafka")}, **APART}

@@ -20,7 +20,7 @@ from tropism.runtime.later import Cancel, Later, canceled, delayed
 from tropism.runtime.tables import Kept
 from tropism.runtime.values import Values
 from tropism.runtime.view import Reader, View
-from tropism.runtime.work import Delivery, Item, tie
+from tropism.runtime.work import Delivery, Item, tie_batch
 
 
 def _forget(_: Expired) -> None:
@@ -144,7 +144,7 @@ class Caller:
         writes = [w for injection, state in states for w in self._writes(injection, state, deliveries)]
         if len(deliveries) > 1 and (outputs or states or ends):
             # What resources enlisted stands for itself, event by event.
-            _join(deliveries, whole=any(output.by is None for output in outputs))
+            tie_batch(deliveries, whole=any(output.by is None for output in outputs))
         for end in ends:
             deliveries[0].item.writes.extend(end())
         self._keep(deliveries, enlisted, records, writes)
@@ -381,24 +381,6 @@ async def _outputs(handler: Handler, result: Any) -> Sequence[Output]:
 def namespace_of(service: str, state: str) -> str:
     """Return where a service keeps the state of a name."""
     return f"{service}/state/{state}"
-
-
-def _join(deliveries: Sequence[Delivery], *, whole: bool) -> None:
-    """Tie the items that a batch handled so that one state or output came of them: they commit together.
-
-    Those of one key share its state. An output that names no cause came of all of them.
-    """
-    if whole:
-        tie([delivery.item for delivery in deliveries])
-        return
-    first: dict[str, Item] = {}
-    groups: dict[str, list[Item]] = {}
-    for delivery in deliveries:
-        item = first.setdefault(delivery.lane, delivery.item)
-        if item is not delivery.item:
-            groups.setdefault(delivery.lane, [item]).append(delivery.item)
-    for items in groups.values():
-        tie(items)
 
 
 def _places(handler: Handler, deliveries: Sequence[Delivery]) -> dict[str, int]:

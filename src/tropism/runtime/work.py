@@ -179,3 +179,21 @@ def front_of(
         del ready[key]
     batch.sort(key=lambda delivery: delivery.item.sequence)
     return batch
+
+
+def tie_batch(deliveries: Sequence[Delivery], *, whole: bool) -> None:
+    """Tie the items that a batch handled so that one state or output came of them: they commit together.
+
+    Those of one key share its state. An output that names no cause came of all of them.
+    """
+    if whole:
+        tie([delivery.item for delivery in deliveries])
+        return
+    first: dict[str, Item] = {}
+    groups: dict[str, list[Item]] = {}
+    for delivery in deliveries:
+        item = first.setdefault(delivery.lane, delivery.item)
+        if item is not delivery.item:
+            groups.setdefault(delivery.lane, [item]).append(delivery.item)
+    for items in groups.values():
+        tie(items)

@@ -241,7 +241,7 @@ def test_at_most_once_stopping_begins_nothing_more() -> None:
         await quiet(0.0)
         gate.set()
         await stopping
-        assert calls == ["a"]
+        assert len(calls) == 1
         await simulation.crash()
         await simulation.run_until(100)
         assert sorted(calls) == [*"abcde"]

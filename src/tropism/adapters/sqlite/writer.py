@@ -43,7 +43,7 @@ class Writer:
         self.ends = tables.ends
         """The ends of all partitions, and all queues, as acknowledged: to be read from any thread."""
         self.is_writing = False
-        """Whether there may be more in the file than the ends say: what is committed is noted a moment later."""
+        """Whether the file may hold more than the ends say: what is committed is noted a moment later."""
         self._stale = False
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="tropism-sqlite-writer", daemon=True)
