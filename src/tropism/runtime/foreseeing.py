@@ -30,16 +30,15 @@ def foreseers_of(service: Service, opened: Mapping[str, Opened]) -> Foreseers:
     return found
 
 
-async def foresee(foreseers: Foreseers, admitted: Sequence[tuple[Item, Sequence[Delivery]]]) -> None:
+async def foresee(foreseers: Foreseers, deliveries: Sequence[Delivery]) -> None:
     """Tell resources of events that were let in and whose handlers are yet to be called.
 
     What failed before is left out: if it takes the process with it, that is to be charged to its own call.
     """
     told: dict[Foreseeing, list[Item]] = {}
-    for item, deliveries in admitted:
-        for delivery in deliveries:
-            for given in () if delivery.attempts else foreseers.get(delivery.handler, ()):
-                told.setdefault(given, []).append(item)
+    for delivery in deliveries:
+        for given in () if delivery.attempts else foreseers.get(delivery.handler, ()):
+            told.setdefault(given, []).append(delivery.item)
     for given, items in told.items():
         # Alone, an event is asked about as soon as this could be done.
         for start in range(0, len(items) if len(items) > 1 else 0, EVENTS_AT_ONCE):

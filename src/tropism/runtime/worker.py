@@ -358,7 +358,7 @@ class Worker:
         for namespace, keys in wanted_states(self._stateful, called).items():
             await self._values.load(namespace, keys)
         if self._foreseers and not self._calls.suspects:
-            await foresee(self._foreseers, admitted)
+            await foresee(self._foreseers, called)
         if self._delays.admit(until_us):
             self._committer.poke()
         await self._calls.start(admitted, until_us, touched=bool(arrivals), plain=plain)
