@@ -277,6 +277,30 @@ def test_after_a_crash_nothing_is_foreseen_of_events_that_may_have_caused_it(mon
     asyncio.run(run())
 
 
+def test_every_chunk_is_foreseen_and_not_the_first_alone(monkeypatch):
+    """Events that come the usual way, of a type that was seen before, are foreseen like the first ones."""
+    offered = []
+    foresee = OpenedDecider.foresee
+
+    def noted(self, envelopes, as_of_us):
+        offered.append(len(envelopes))
+        return foresee(self, envelopes, as_of_us)
+
+    monkeypatch.setattr(OpenedDecider, "foresee", noted)
+
+    async def run():
+        async with testing.run(busy_app()) as t:
+            await t.publish(promoted(t, Rollout(await put(t, 1, Says(0.1)))))
+            await t.advance(hours=2)
+            for start in range(0, 90, 30):
+                await t.publish(*busy(90)[start : start + 30])
+                await t.advance(hours=1)
+            assert len(t.all(DecisionMade)) == 90
+            assert sum(offered) == 90
+
+    asyncio.run(run())
+
+
 # -- the parts --------------------------------------------------------------------------------------
 
 
