@@ -253,16 +253,22 @@ def test_features_that_raise_fail_their_own_event_and_not_the_worker():
     assert "which is no Exception" in letter.cause
 
 
-def test_after_a_crash_nothing_is_foreseen_of_events_that_may_have_caused_it(monkeypatch):
-    """They are replayed one by one, so that only the one alone in flight is charged."""
-    offered = []
+@pytest.fixture
+def offered(monkeypatch):
+    """How many events deciders were told of, a chunk each."""
+    counts = []
     foresee = OpenedDecider.foresee
 
     def noted(self, envelopes, as_of_us):
-        offered.append(len(envelopes))
+        counts.append(len(envelopes))
         return foresee(self, envelopes, as_of_us)
 
     monkeypatch.setattr(OpenedDecider, "foresee", noted)
+    return counts
+
+
+def test_after_a_crash_nothing_is_foreseen_of_events_that_may_have_caused_it(offered):
+    """They are replayed one by one, so that only the one alone in flight is charged."""
 
     async def run():
         async with testing.run(busy_app()) as t:
@@ -277,16 +283,8 @@ def test_after_a_crash_nothing_is_foreseen_of_events_that_may_have_caused_it(mon
     asyncio.run(run())
 
 
-def test_every_chunk_is_foreseen_and_not_the_first_alone(monkeypatch):
+def test_every_chunk_is_foreseen_and_not_the_first_alone(offered):
     """Events that come the usual way, of a type that was seen before, are foreseen like the first ones."""
-    offered = []
-    foresee = OpenedDecider.foresee
-
-    def noted(self, envelopes, as_of_us):
-        offered.append(len(envelopes))
-        return foresee(self, envelopes, as_of_us)
-
-    monkeypatch.setattr(OpenedDecider, "foresee", noted)
 
     async def run():
         async with testing.run(busy_app()) as t:
