@@ -30,7 +30,6 @@ from tropism.runtime.work import Item, passed_of
 HELD_MAX = 256
 """With so many items at hand a commit waits for no more: who reads its outputs begins meanwhile."""
 
-
 PASSED_SECONDS = 0.5
 """How long to wait for a step that says so, too, before events that nobody wanted are said to be passed."""
 
